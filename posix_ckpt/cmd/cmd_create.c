@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * cpr -c: gather what the command line and the attribute file ask for, hand it to the core, and say
+ * in one line what came of it.
+ */
+#include <ckpt.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "attr.h"
+#include "cmd.h"
+#include "json.h"
+#include "text.h"
+
+/* -k and -g beat the attribute file, which beats the default: ours is to go on, the old command's was
+ * to end the processes.  A call of the library says with its flags what it wants. */
+static bool ends_targets(const struct ckpti_cmd_opts *o, const struct ckpti_attr_choice *c)
+{
+	const char *compat = getenv("CPR_COMPAT");
+
+	if (o->kill || o->go_on || o->result_fd != CKPTI_RESULT_NONE)
+		return o->kill;
+	if (c->action[CKPTI_ATTR_WILL] != CKPTI_ATTR_UNSET)
+		return c->action[CKPTI_ATTR_WILL] != CKPTI_ATTR_CONT;
+	return compat && strcmp(compat, "irix") == 0;
+}
+
+static int check_targets(const struct ckpti_cmd_opts *o, struct ckpti_err *err)
+{
+	for (size_t i = 0; i < o->ntarget; i++) {
+		if (o->target[i].type != P_ASH && o->target[i].type != P_JID)
+			continue;
+		return ckpti_err(err, -ENOTSUP, "an id of type %s needs a Slurm job",
+				 ckpti_text_type_name(o->target[i].type));
+	}
+	return 0;
+}
+
+/* The rules of the command line come first: the first that matches counts. */
+static int join_rules(const struct ckpti_cmd_opts *o, const struct ckpti_attr_choice *c,
+		      struct ckpti_file_rule **ret, size_t *ret_n)
+{
+	struct ckpti_file_rule *rules = calloc(o->nrules + c->nrules + 1, sizeof(*rules));
+
+	if (!rules)
+		return -ENOMEM;
+	if (o->nrules)
+		memcpy(rules, o->rules, o->nrules * sizeof(*rules));
+	if (c->nrules)
+		memcpy(rules + o->nrules, c->rules, c->nrules * sizeof(*rules));
+	*ret = rules;
+	*ret_n = o->nrules + c->nrules;
+	return 0;
+}
+
+static int print_json(const struct ckpti_create_result *res, bool dryrun, bool kill)
+{
+	struct ckpti_json j = {.f = stdout};
+
+	ckpti_json_open(&j, NULL, '{');
+	ckpti_json_bool(&j, "dry_run", dryrun);
+	if (!dryrun) {
+		ckpti_json_u64(&j, "generation", res->generation);
+		ckpti_json_bool(&j, "ended", kill);
+	}
+	ckpti_json_u64(&j, "processes", res->nprocs);
+	ckpti_json_u64(&j, "threads", res->nthreads);
+	ckpti_json_u64(&j, "memory_bytes", res->mem_bytes);
+	ckpti_json_u64(&j, "stored_bytes", res->stored_bytes);
+	ckpti_json_u64(&j, "stop_ns", res->stop_ns);
+	ckpti_json_u64(&j, "durable_ns", res->durable_ns);
+	ckpti_json_u64(&j, "eintr_hidden", res->eintr_hidden);
+	ckpti_json_u64(&j, "eintr_lost", res->eintr_lost);
+	ckpti_json_close(&j, '}');
+	return ckpti_json_end(&j);
+}
+
+static void print_line(const struct ckpti_create_result *res, bool dryrun)
+{
+	char mem[16], stop[16], durable[16];
+
+	if (dryrun)
+		(void)printf("cpr: dry run: ");
+	else
+		(void)printf("cpr: checkpoint %" PRIu64 ": ", res->generation);
+	(void)printf("%u process%s, %u thread%s", res->nprocs, res->nprocs == 1 ? "" : "es",
+		     res->nthreads, res->nthreads == 1 ? "" : "s");
+	if (dryrun)
+		(void)printf(", nothing in the way, stopped %s\n",
+			     ckpti_text_time(res->stop_ns, stop));
+	else
+		(void)printf(", %s, stopped %s, durable after %s\n",
+			     ckpti_text_bytes(res->mem_bytes, mem),
+			     ckpti_text_time(res->stop_ns, stop),
+			     ckpti_text_time(res->durable_ns, durable));
+}
+
+static int tell(const struct ckpti_cmd_opts *o, const struct ckpti_create_result *res, bool kill)
+{
+	struct ckpti_result r = {.generation = res->generation,
+				 .nprocs = res->nprocs,
+				 .nthreads = res->nthreads,
+				 .mem_bytes = res->mem_bytes,
+				 .stored_bytes = res->stored_bytes,
+				 .stop_ns = res->stop_ns};
+
+	if (o->result_fd != CKPTI_RESULT_NONE)
+		ckpti_report_result(o, &r);
+	else if (o->json)
+		return print_json(res, o->dryrun, kill);
+	else if (!o->quiet)
+		print_line(res, o->dryrun);
+	return 0;
+}
+
+int ckpti_cmd_create(const struct ckpti_cmd_opts *o)
+{
+	struct ckpti_create_req req = {.dir = o->args[0],
+				       .target = o->target,
+				       .ntarget = o->ntarget,
+				       .force = o->force,
+				       .upgrade = o->upgrade,
+				       .dryrun = o->dryrun,
+				       .keep = o->keep,
+				       .timeout_ms = o->timeout_ms,
+				       .policy = o->policy,
+				       .copy_limit = o->copy_limit,
+				       .progress = ckpti_report_progress(o)};
+	struct ckpti_create_result res = {.generation = 0};
+	struct ckpti_attr_choice choice = {.nrules = 0};
+	struct ckpti_attr attr = {.nblocks = 0};
+	struct ckpti_file_rule *rules = NULL;
+	struct ckpti_err err = {.code = 0};
+	int r;
+
+	r = check_targets(o, &err);
+	if (r < 0)
+		goto out;
+	r = ckpti_attr_load(&attr, &err);
+	if (r < 0)
+		goto out;
+	r = ckpti_attr_select(&attr, o->target, o->ntarget, &choice);
+	if (r < 0)
+		goto out;
+	r = join_rules(o, &choice, &rules, &req.nrules);
+	if (r < 0)
+		goto out;
+	req.rules = rules;
+	req.kill = ends_targets(o, &choice);
+
+	r = ckpti_create(&req, &res, &err);
+	if (r < 0)
+		goto out;
+	r = tell(o, &res, req.kill);
+out:
+	free(rules);
+	free(choice.rules);
+	ckpti_attr_free(&attr);
+	return r < 0 ? ckpti_report_error(o, r, &err) : CKPTI_EXIT_OK;
+}

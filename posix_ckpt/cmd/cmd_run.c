@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * cpr run: put libckpt into the environment of a command and become it.  There is no fork: whoever
+ * started `cpr run` is the parent of the command, and its pid is the one that was returned to him.
+ *
+ * With CKPT_RESTART=DIR in the environment the same command line restarts from DIR instead, so that
+ * any launcher (a shell, srun, mpirun) that can start a program can also restart it.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "cmd.h"
+#include "program.h"
+
+#define LIBRARY "libckpt.so.0"
+
+/* As a shell has it. */
+#define EXIT_CANNOT_RUN 126
+#define EXIT_NOT_FOUND  127
+
+/* The library that belongs to this executable: beside it in a build tree, in the sister folder in an
+ * installed one, wherever the tree was moved to. */
+static int find_library(char *ret, size_t size, struct ckpti_err *err)
+{
+	static const char *const places[] = {"", "../lib/", "../lib/x86_64-linux-gnu/",
+					     "../lib64/"};
+	char exe[4096], path[4200];
+	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+
+	while (n > 0 && exe[n - 1] != '/')
+		n--;
+	for (size_t i = 0; n > 0 && i < sizeof(places) / sizeof(places[0]); i++) {
+		(void)snprintf(path, sizeof(path), "%.*s%s" LIBRARY, (int)n, exe, places[i]);
+		if (access(path, R_OK) == 0)
+			goto found;
+	}
+	(void)snprintf(path, sizeof(path), "%s", CKPT_LIBDIR "/" LIBRARY);
+	if (access(path, R_OK) < 0)
+		return ckpti_err(err, -ENOEXEC,
+				 LIBRARY ": not found beside cpr or in " CKPT_LIBDIR);
+found:
+	/* ld.so splits LD_PRELOAD there. */
+	if (strpbrk(path, " :"))
+		return ckpti_err(err, -ENOEXEC,
+				 "%s: a path with a space or colon cannot be preloaded", path);
+	(void)snprintf(ret, size, "%s", path);
+	return 0;
+}
+
+static int set_preload(struct ckpti_err *err)
+{
+	const char *old = getenv("LD_PRELOAD");
+	char lib[4200], *value = NULL;
+	size_t len;
+	int r;
+
+	r = find_library(lib, sizeof(lib), err);
+	if (r < 0)
+		return r;
+	len = strlen(lib);
+	if (!old || !*old)
+		return setenv("LD_PRELOAD", lib, 1) < 0 ? -errno : 0;
+	if (strncmp(old, lib, len) == 0 && strchr(": ", old[len]))
+		return 0; /* `cpr run` below `cpr run`; strchr() finds the NUL, too */
+	if (asprintf(&value, "%s:%s", lib, old) < 0)
+		return -ENOMEM;
+	r = setenv("LD_PRELOAD", value, 1) < 0 ? -errno : 0;
+	free(value);
+	return r;
+}
+
+/* A command that runs in a set already joins it. */
+static int set_identity(void)
+{
+	unsigned char raw[8];
+	char hex[17];
+
+	if (getenv("CKPT_SET"))
+		return 0;
+	if (getrandom(raw, sizeof(raw), 0) != sizeof(raw))
+		return -EIO;
+	for (size_t i = 0; i < sizeof(raw); i++)
+		(void)snprintf(hex + 2 * i, 3, "%02x", raw[i]);
+	return setenv("CKPT_SET", hex, 1) < 0 ? -errno : 0;
+}
+
+static int restart_instead(const struct ckpti_cmd_opts *o, const char *dir)
+{
+	struct ckpti_cmd_opts again = *o;
+	char *copy = strdup(dir);
+	int status;
+
+	if (!copy)
+		return CKPTI_EXIT_FAILED;
+	(void)unsetenv("CKPT_RESTART"); /* else what is restarted would restart again */
+	again.verb = CKPTI_VERB_RESTART;
+	again.args = &copy;
+	again.nargs = 1;
+	status = ckpti_cmd_restart(&again);
+	free(copy);
+	return status;
+}
+
+int ckpti_cmd_run(const struct ckpti_cmd_opts *o)
+{
+	const char *dir = getenv("CKPT_RESTART");
+	struct ckpti_err err = {.code = 0};
+	const char *why;
+	int r;
+
+	if (dir && *dir)
+		return restart_instead(o, dir);
+	if (o->nargs == 0) {
+		(void)fprintf(stderr, "cpr: run: no command, and CKPT_RESTART is empty\n");
+		return CKPTI_EXIT_USAGE;
+	}
+	why = ckpti_program_obstacle(o->args[0]);
+	if (why && !o->quiet)
+		(void)fprintf(stderr, "cpr: run: %s: cannot be checkpointed: %s\n", o->args[0],
+			      why);
+	r = set_preload(&err);
+	if (r == 0)
+		r = set_identity();
+	if (r == 0 && o->run_dir && setenv("CKPT_DIR", o->run_dir, 1) < 0)
+		r = -errno;
+	if (r < 0)
+		return ckpti_report_error(o, r, &err);
+
+	(void)execvp(o->args[0], o->args);
+	r = errno;
+	(void)fprintf(stderr, "cpr: run: %s: %s\n", o->args[0], strerror(r));
+	return r == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN;
+}

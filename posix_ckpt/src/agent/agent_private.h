@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Shared among the agent's own files.  Everything here is static memory of the process: it is saved
+ * with it and simply there again after a restart.
+ */
+#ifndef CKPT_AGENT_AGENT_PRIVATE_H
+#define CKPT_AGENT_AGENT_PRIVATE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <ucontext.h>
+
+#include "agent/agent.h"
+#include "agent/protocol.h"
+#include "agent/resume.h"
+#include "image/format.h"
+#include "os/linux/sys.h"
+
+#define AGENT_MAX_THREADS 4096
+#define AGENT_MAX_PENDING 512
+#define AGENT_STACK_SIZE  (128U << 10)
+#define AGENT_DEADLINE_MS 600000 /* longest silence of a coordinator that is still alive */
+
+enum agent_phase {
+	AGENT_IDLE = 0,
+	AGENT_STARTING,
+	AGENT_MUSTER,
+	AGENT_STOPPED
+};
+
+/* What was done to hide an interruption, so that it can be undone. */
+struct agent_hide {
+	uint64_t uc;        /* frame concerned */
+	volatile int *flag; /* the wrapped call's, or NULL */
+	int32_t rewound;    /* the frame repeats its call */
+	int32_t pad;
+};
+
+struct agent_state {
+	uint32_t phase;   /* enum agent_phase */
+	uint32_t nin;     /* slots of thread[] taken */
+	uint32_t arrived; /* threads that wait in the barrier; futex word */
+	uint32_t release; /* counts barriers that ended; futex word */
+	uint32_t inside;  /* threads that have not left the barrier yet */
+	uint32_t npending;
+	uint32_t nforeign;     /* tasks that plug-ins left out */
+	uint32_t hidden, lost; /* interrupted system calls: hidden from the program, not hidden */
+	uint32_t resumed;      /* restarted threads that have come back; futex word */
+	int32_t leader;        /* tid; its slot is 0 */
+	uint64_t nonce;
+	uint8_t *wipe; /* a page that fork() clears: tells a child from its parent */
+	int sock;
+	uint8_t *mailbox;
+	uint64_t mailbox_size;
+	struct ckpti_e_thread thread[AGENT_MAX_THREADS];
+	struct agent_hide hide[AGENT_MAX_THREADS]; /* by slot */
+	struct ckpti_state_pending pending[AGENT_MAX_PENDING];
+};
+
+extern struct agent_state agent_state;
+
+/* muster.c */
+/* The caller becomes the leader: waits until the last round's threads have left, takes slot 0. */
+void agent_muster_begin(ucontext_t *uc, const struct agent_hide *hide);
+/* After fork: nothing of the parent's round holds here. */
+void agent_muster_reset(void);
+/* Wait until every thread of the process stands in the barrier.  0 or -errno. */
+int agent_muster(void);
+/* Let all go; the caller is the leader. */
+void agent_release(void);
+/* A thread other than the leader: count in, wait for the release. */
+void agent_join(ucontext_t *uc, const struct agent_hide *hide);
+/* Wait for the end of barrier `release` and leave it; uc (may be NULL) is a restarted thread's frame. */
+void agent_wait_release(uint32_t release, ucontext_t *uc);
+
+/* thread.c: what only the thread itself can tell. */
+void agent_thread_save(struct ckpti_e_thread *t, uint64_t uc);
+
+/* pending.c: signals that wait for delivery. */
+void agent_pending_save_own(void);     /* of the calling thread */
+void agent_pending_save_process(void); /* of the process; the leader, when all stand still */
+void agent_pending_requeue_own(void);
+void agent_pending_requeue_process(void);
+
+/* eintr.c: system calls that our signal interrupted are repeated. */
+void agent_eintr_hide(ucontext_t *uc, const struct ckpti_siginfo *si, struct agent_hide *ret);
+/* About to leave: a signal of the program's that came meanwhile interrupts the call after all. */
+void agent_eintr_settle(ucontext_t *uc, const struct agent_hide *h);
+/* The same for a restarted thread, which knows only its frame. */
+void agent_eintr_settle_frame(ucontext_t *uc);
+
+/* link.c: the conversation with the coordinator.  Returns 0 when the process is to go on. */
+int agent_link_open(uint64_t nonce);
+void agent_link_close(void);
+int agent_link_send(const struct ckpti_msg *msg);
+void agent_serve(void);
+
+/* state.c, memory.c, fds.c: the commands. */
+int agent_cmd_state(struct ckpti_msg *answer);
+int agent_cmd_write(int fd, uint64_t off, struct ckpti_msg *answer);
+int agent_cmd_sendfds(void);
+
+/* hooks.c: plug-ins' predicates, asked in order. */
+int agent_foreign_task(int tid);
+int agent_foreign_fd(int fd);
+int agent_foreign_map(uintptr_t start, uintptr_t end);
+int agent_foreign_timer(int id);
+int agent_hooks_quiesce(void);
+int agent_hooks_before_image(void);
+void agent_hooks_after_continue(void);
+void agent_hooks_after_restart(void);
+
+#endif

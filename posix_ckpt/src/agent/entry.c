@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The one well-defined entry: SIGCKPT's handler.  A request from the coordinator makes the thread that
+ * receives it the leader of its process; the leader musters the others, then serves the coordinator
+ * until it says go.  Everything that is not ours is handed to the program's own handler.
+ */
+#include <errno.h>
+#include <linux/mman.h>
+#include <signal.h>
+#include <sys/mman.h>
+
+#include "agent/agent_private.h"
+#include "agent/mem.h"
+
+struct ckpti_agent ckpti_agent = {
+	.magic = CKPTI_AGENT_MAGIC,
+	.abi = CKPTI_AGENT_ABI,
+	.own_fd = {-1, -1, -1, -1},
+};
+struct agent_state agent_state;
+
+/* The leader's work needs more stack than a small alternate stack of the program has. */
+static uint8_t leader_stack[AGENT_STACK_SIZE] __attribute__((aligned(64)));
+
+void agent_sigreturn(void);
+__asm__(".text\n"
+	".globl agent_sigreturn\n"
+	".hidden agent_sigreturn\n"
+	".type agent_sigreturn, @function\n"
+	"nop\n" /* unwinders look one byte in front */
+	"agent_sigreturn:\n\t" ARCH_SIGRETURN_CODE);
+
+/*
+ * Whose memory is this?  fork() leaves a child with a copy of the parent's state; the page that fork
+ * clears tells, without any callback, also for raw clone().  A vfork child runs in its parent's own
+ * memory, where the page is still set: it must not touch anything.
+ */
+static int adopt(void)
+{
+	int pid = (int)sys(getpid);
+
+	if (pid == ckpti_agent.pid)
+		return 1;
+	if (*agent_state.wipe)
+		return 0;
+	*agent_state.wipe = 1;
+	ckpti_agent.pid = pid;
+	agent_muster_reset();
+	return 1;
+}
+
+static void held(uint64_t nonce, int error)
+{
+	struct ckpti_msg msg;
+
+	__atomic_store_n(&ckpti_agent.want, 1, __ATOMIC_SEQ_CST);
+	memset(&msg, 0, sizeof(msg));
+	msg.type = CKPTI_M_HELD;
+	msg.error = error;
+	if (agent_link_open(nonce) < 0)
+		return;
+	(void)agent_link_send(&msg);
+	agent_link_close();
+}
+
+static void report_failure(int error)
+{
+	struct ckpti_msg msg;
+
+	memset(&msg, 0, sizeof(msg));
+	msg.type = CKPTI_M_FAILED;
+	msg.error = error;
+	(void)agent_link_send(&msg);
+}
+
+static void lead(void *arg)
+{
+	uint64_t nonce = *(uint64_t *)arg;
+	int r;
+
+	if (__atomic_load_n(&ckpti_agent.holds, __ATOMIC_SEQ_CST) > 0) {
+		held(nonce, -EAGAIN);
+		return;
+	}
+	if (agent_hooks_quiesce() != 0) {
+		held(nonce, -EAGAIN);
+		return;
+	}
+	agent_state.nonce = nonce;
+	r = agent_muster();
+	if (agent_link_open(nonce) == 0) {
+		if (r == 0 && agent_hooks_before_image() != 0)
+			r = -ECANCELED;
+		if (r < 0)
+			report_failure(r);
+		else
+			agent_serve();
+		agent_link_close();
+	}
+	agent_hooks_after_continue();
+	agent_pending_requeue_process();
+	agent_pending_requeue_own();
+	agent_release();
+}
+
+static void request(ucontext_t *uc, const struct ckpti_siginfo *si, const struct agent_hide *hide)
+{
+	uint32_t idle = AGENT_IDLE;
+	uint64_t nonce = si->nonce;
+
+	if (!__atomic_compare_exchange_n(&agent_state.phase, &idle, AGENT_STARTING, 0,
+					 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+		/* A second knock while another thread leads: this thread is as good as mustered. */
+		agent_join(uc, hide);
+		return;
+	}
+	agent_muster_begin(uc, hide);
+	arch_call_on_stack(lead, &nonce, leader_stack + sizeof(leader_stack));
+	if (__atomic_load_n(&agent_state.phase, __ATOMIC_SEQ_CST) != AGENT_IDLE)
+		agent_release();
+}
+
+static void prepare(const struct ckpti_siginfo *si)
+{
+	ckpti_agent.prepare_nonce = si->nonce;
+	__atomic_add_fetch(&ckpti_agent.prepare_seq, 1, __ATOMIC_SEQ_CST);
+	(void)ckpti_futex_wake(&ckpti_agent.prepare_seq, 1 << 30);
+}
+
+static void handler(int sig, struct ckpti_siginfo *si, void *ucv)
+{
+	struct agent_hide hide;
+
+	if (si->code != CKPTI_SI_REQUEST && si->code != CKPTI_SI_MUSTER &&
+	    si->code != CKPTI_SI_PREPARE) {
+		if (ckpti_agent.host.foreign)
+			ckpti_agent.host.foreign(sig, si, ucv);
+		return;
+	}
+	agent_eintr_hide(ucv, si, &hide);
+	if (!adopt())
+		; /* a vfork child: not its state; the coordinator knocks again when it has exec'ed */
+	else if (si->code == CKPTI_SI_REQUEST)
+		request(ucv, si, &hide);
+	else if (si->code == CKPTI_SI_PREPARE)
+		prepare(si);
+	else
+		agent_join(ucv, &hide);
+	agent_eintr_settle(ucv, &hide);
+}
+
+void ckpti_agent_start(const struct ckpti_agent_host *host)
+{
+	struct ckpti_ksigaction sa;
+	uint64_t mask;
+	long page;
+
+	page = sys(mmap, 0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (page < 0)
+		return;
+	if (sys(madvise, page, 4096, MADV_WIPEONFORK) < 0) {
+		(void)sys(munmap, page, 4096);
+		return;
+	}
+	agent_state.wipe = (uint8_t *)page;
+	*agent_state.wipe = 1;
+	agent_state.sock = -1;
+	ckpti_agent.pid = (int32_t)sys(getpid);
+	ckpti_agent.host = *host;
+	memset(&sa, 0, sizeof(sa));
+	sa.handler = (uint64_t)handler;
+	sa.flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART | CKPTI_SA_RESTORER;
+	sa.restorer = (uint64_t)agent_sigreturn;
+	sa.mask = ~0ULL;
+	if (sys(rt_sigaction, host->signo, &sa, 0, 8) < 0)
+		return;
+	mask = 1ULL << (host->signo - 1);
+	(void)sys(rt_sigprocmask, SIG_UNBLOCK, &mask, 0, 8);
+}
+
+/*
+ * Entry of every restored thread, on its own stack below its signal frame.  The leader waits for the
+ * others, drops the restorer, reports, and lets all go when the whole tree is ready.
+ */
+void ckpti_agent_resume(const struct ckpti_resume *r, const struct ckpti_resume_thread *t)
+{
+	uint64_t uc = t->uc;
+	uint32_t release = __atomic_load_n(&agent_state.release, __ATOMIC_SEQ_CST);
+	uint32_t others = r->nthreads - 1;
+	int ready = r->ready_fd;
+	int go = r->go_fd;
+	uint64_t blob = r->blob_start;
+	uint64_t len = r->blob_len;
+	uint32_t n;
+	char byte = 0;
+
+	if (!t->leader) {
+		/* From here on nothing of the restorer's memory may be touched. */
+		__atomic_add_fetch(&agent_state.resumed, 1, __ATOMIC_SEQ_CST);
+		(void)ckpti_futex_wake(&agent_state.resumed, 1);
+		agent_wait_release(release, (ucontext_t *)uc);
+		arch_leave(uc);
+	}
+	ckpti_agent.generation = r->generation;
+	while ((n = __atomic_load_n(&agent_state.resumed, __ATOMIC_SEQ_CST)) < others)
+		(void)ckpti_futex_wait(&agent_state.resumed, n, NULL);
+	agent_state.resumed = 0;
+	(void)sys(munmap, blob, len);
+	(void)sys(write, ready, &byte, 1);
+	(void)sys(close, ready);
+	while (sys(read, go, &byte, 1) == -EINTR)
+		;
+	(void)sys(close, go);
+	ckpti_agent.pid = (int32_t)sys(getpid);
+	ckpti_agent.want = 0;
+	agent_state.sock = -1;
+	agent_state.mailbox = NULL;
+	__atomic_add_fetch(&ckpti_agent.restarts, 1, __ATOMIC_SEQ_CST);
+	agent_hooks_after_restart();
+	__atomic_add_fetch(&ckpti_agent.event_seq, 1, __ATOMIC_SEQ_CST);
+	(void)ckpti_futex_wake(&ckpti_agent.event_seq, 1 << 30);
+	(void)ckpti_futex_wake(&ckpti_agent.restarts, 1 << 30);
+	agent_pending_requeue_process();
+	agent_pending_requeue_own();
+	agent_eintr_settle_frame((ucontext_t *)uc);
+	agent_release();
+	arch_leave(uc);
+}

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Memory: find the pages that are the process' own and write them, page-aligned, to the data file that
+ * the coordinator passed.  Which ranges, and how each is to be looked at, is the coordinator's plan;
+ * the answer is a list of extents.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+
+#include "agent/agent_private.h"
+#include "agent/mem.h"
+
+#define PAGE     4096UL
+#define NREGIONS 1024
+#define NIOV     256
+#define BOUNCE   (64UL << 10)
+
+/* One write in progress; pages are gathered into iov[] and leave in one call. */
+static struct {
+	int fd;
+	uint64_t off; /* where the next gathered byte goes */
+	uint64_t iov_bytes;
+	uint32_t niov;
+	struct iovec iov[NIOV];
+	struct ckpti_e_extent *extent; /* in the mailbox */
+	uint64_t nextents, max_extents;
+	uint64_t fault; /* address at which a write failed */
+} w;
+static struct page_region region[NREGIONS];
+static uint8_t bounce[BOUNCE];
+
+static int flush(void)
+{
+	struct iovec *iov = w.iov;
+	uint32_t n = w.niov;
+	uint64_t off = w.off - w.iov_bytes;
+
+	w.niov = 0;
+	w.iov_bytes = 0;
+	while (n) {
+		long r = sys(pwritev, w.fd, iov, n, off, 0);
+
+		if (r == -EINTR)
+			continue;
+		if (r <= 0) {
+			w.fault = (uint64_t)iov->iov_base;
+			return r < 0 ? (int)r : -EIO;
+		}
+		off += (uint64_t)r;
+		while (n && (uint64_t)r >= iov->iov_len) {
+			r -= (long)iov->iov_len;
+			iov++;
+			n--;
+		}
+		if (n) {
+			iov->iov_base = (uint8_t *)iov->iov_base + r;
+			iov->iov_len -= (uint64_t)r;
+		}
+	}
+	return 0;
+}
+
+/* Record [start, end) of memory as the next bytes of the data file. */
+static int extend(uint64_t addr, uint64_t len)
+{
+	struct ckpti_e_extent *e = w.nextents ? &w.extent[w.nextents - 1] : NULL;
+
+	if (e && e->addr + e->len == addr && e->off + e->len == w.off) {
+		e->len += len;
+	} else {
+		if (w.nextents == w.max_extents)
+			return -ENOBUFS;
+		e = &w.extent[w.nextents++];
+		memset(e, 0, sizeof(*e));
+		e->addr = addr;
+		e->len = len;
+		e->off = w.off;
+	}
+	w.off += len;
+	return 0;
+}
+
+static int put(uint64_t start, uint64_t end, uint64_t bias)
+{
+	int r = extend(start + bias, end - start);
+
+	if (r < 0)
+		return r;
+	w.iov[w.niov].iov_base = (void *)start;
+	w.iov[w.niov].iov_len = end - start;
+	w.niov++;
+	w.iov_bytes += end - start;
+	return w.niov == NIOV || w.iov_bytes >= (8UL << 20) ? flush() : 0;
+}
+
+/* Kernels without the scan call: the page map, bit 63 present, 62 swapped, 61 file or shared. */
+static int scan_pagemap(int pagemap, const struct ckpti_write_range *range)
+{
+	uint64_t *entry = (uint64_t *)bounce;
+	uint64_t chunk = BOUNCE / sizeof(*entry);
+
+	for (uint64_t addr = range->start; addr < range->end;) {
+		uint64_t n = (range->end - addr) / PAGE;
+		long r = sys(pread64, pagemap, entry, (n < chunk ? n : chunk) * 8, addr / PAGE * 8);
+
+		if (r <= 0)
+			return r < 0 ? (int)r : -EIO;
+		for (long i = 0; i < r / 8; i++, addr += PAGE) {
+			int err;
+
+			if (!(entry[i] >> 62) || (entry[i] >> 61 & 1))
+				continue;
+			err = put(addr, addr + PAGE, range->bias);
+			if (err < 0)
+				return err;
+		}
+	}
+	return 0;
+}
+
+static long scan(int pagemap, uint64_t start, uint64_t end, uint64_t inverted, uint64_t mask,
+		 uint64_t anyof, uint64_t *walk_end)
+{
+	struct pm_scan_arg a;
+	long n;
+
+	memset(&a, 0, sizeof(a));
+	a.size = sizeof(a);
+	a.start = start;
+	a.end = end;
+	a.vec = (uint64_t)region;
+	a.vec_len = NREGIONS;
+	a.category_inverted = inverted;
+	a.category_mask = mask;
+	a.category_anyof_mask = anyof;
+	a.return_mask = PAGE_IS_PRESENT;
+	n = sys(ioctl, pagemap, PAGEMAP_SCAN, &a);
+	*walk_end = a.walk_end;
+	/* The walk may end before regions that were reported already. */
+	if (n > 0 && region[n - 1].end > *walk_end)
+		*walk_end = region[n - 1].end;
+	return n;
+}
+
+static int scan_private(int pagemap, const struct ckpti_write_range *range)
+{
+	uint64_t skip = PAGE_IS_FILE | PAGE_IS_PFNZERO | PAGE_IS_GUARD;
+
+	for (uint64_t at = range->start; at < range->end;) {
+		uint64_t next;
+		long n = scan(pagemap, at, range->end, skip, skip,
+			      PAGE_IS_PRESENT | PAGE_IS_SWAPPED, &next);
+
+		if (n == -EINVAL && (skip & PAGE_IS_GUARD)) {
+			skip &= ~(uint64_t)PAGE_IS_GUARD; /* a kernel from before guard regions */
+			continue;
+		}
+		if (n == -ENOTTY)
+			return scan_pagemap(pagemap, range);
+		if (n < 0)
+			return (int)n;
+		for (long i = 0; i < n; i++) {
+			int r = put(region[i].start, region[i].end, range->bias);
+
+			if (r < 0)
+				return r;
+		}
+		if (next <= at)
+			break;
+		at = next;
+	}
+	return 0;
+}
+
+static int all_zero(const uint8_t *p)
+{
+	const uint64_t *q = (const uint64_t *)p;
+
+	for (unsigned long i = 0; i < PAGE / sizeof(*q); i++)
+		if (q[i])
+			return 0;
+	return 1;
+}
+
+/* Shared memory: our page table says nothing of its content.  Read it through the kernel, which
+ * answers EFAULT beyond the object's end where a plain load would be killed by SIGBUS. */
+static int scan_nonzero(const struct ckpti_write_range *range)
+{
+	for (uint64_t at = range->start; at < range->end;) {
+		uint64_t len = range->end - at < BOUNCE ? range->end - at : BOUNCE;
+		struct iovec local = {.iov_base = bounce, .iov_len = len};
+		struct iovec remote = {.iov_base = (void *)at, .iov_len = len};
+		long got = sys(process_vm_readv, ckpti_agent.pid, &local, 1, &remote, 1, 0);
+
+		if (got < 0 && got != -EFAULT)
+			return (int)got;
+		if (got < (long)PAGE)
+			got = 0;
+		for (long o = 0; o < got; o += (long)PAGE) {
+			int r;
+
+			if (all_zero(bounce + o))
+				continue;
+			r = put((uint64_t)(bounce + o), (uint64_t)(bounce + o) + PAGE,
+				at + (uint64_t)o + range->bias - (uint64_t)(bounce + o));
+			if (r < 0)
+				return r;
+		}
+		if (flush() < 0)
+			return -EIO;
+		at += got ? (uint64_t)got : PAGE;
+	}
+	return 0;
+}
+
+static int find_guards(int pagemap, const struct ckpti_write_range *range,
+		       struct ckpti_e_range *guard, uint64_t *n, uint64_t max)
+{
+	for (uint64_t at = range->start; at < range->end;) {
+		uint64_t next;
+		long k = scan(pagemap, at, range->end, 0, PAGE_IS_GUARD, 0, &next);
+
+		if (k < 0)
+			return 0; /* a kernel that does not know them */
+		for (long i = 0; i < k; i++) {
+			if (*n == max)
+				return -ENOBUFS;
+			guard[*n].start = region[i].start;
+			guard[*n].end = region[i].end;
+			(*n)++;
+		}
+		if (next <= at)
+			break;
+		at = next;
+	}
+	return 0;
+}
+
+static int write_range(int pagemap, const struct ckpti_write_range *range)
+{
+	int hidden = !(range->prot & PROT_READ);
+	int r;
+
+	if (hidden && range->scan != CKPTI_SCAN_NONZERO)
+		(void)sys(mprotect, range->start, range->end - range->start,
+			  range->prot | PROT_READ);
+	switch (range->scan) {
+	case CKPTI_SCAN_PRIVATE:
+		r = scan_private(pagemap, range);
+		break;
+	case CKPTI_SCAN_NONZERO:
+		r = scan_nonzero(range);
+		break;
+	default:
+		r = put(range->start, range->end, range->bias);
+	}
+	if (r == 0)
+		r = flush();
+	if (hidden && range->scan != CKPTI_SCAN_NONZERO)
+		(void)sys(mprotect, range->start, range->end - range->start, range->prot);
+	return r;
+}
+
+int agent_cmd_write(int fd, uint64_t off, struct ckpti_msg *answer)
+{
+	struct ckpti_write *head = (struct ckpti_write *)agent_state.mailbox;
+	struct ckpti_write_range *range;
+	struct ckpti_e_range *guard;
+	uint64_t room, nguards = 0;
+	long pagemap;
+	int r = 0;
+
+	if (!head || fd < 0)
+		return -EPROTO;
+	pagemap = sys(openat, AT_FDCWD, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	if (pagemap < 0)
+		return (int)pagemap;
+	range = (struct ckpti_write_range *)(agent_state.mailbox + head->ranges);
+	head->extents = head->ranges + head->nranges * sizeof(*range);
+	room = (agent_state.mailbox_size - head->extents) / 2;
+	w.fd = fd;
+	w.off = off;
+	w.iov_bytes = 0;
+	w.niov = 0;
+	w.extent = (struct ckpti_e_extent *)(agent_state.mailbox + head->extents);
+	w.nextents = 0;
+	w.max_extents = room / sizeof(*w.extent);
+	w.fault = 0;
+	head->guards = head->extents + w.max_extents * sizeof(*w.extent);
+	guard = (struct ckpti_e_range *)(agent_state.mailbox + head->guards);
+	for (uint64_t i = 0; r == 0 && i < head->nranges; i++) {
+		r = write_range((int)pagemap, &range[i]);
+		if (r == 0 && range[i].scan == CKPTI_SCAN_PRIVATE)
+			r = find_guards((int)pagemap, &range[i], guard, &nguards,
+					room / sizeof(*guard));
+	}
+	(void)sys(close, pagemap);
+	head->nextents = w.nextents;
+	head->nguards = nguards;
+	head->end_off = w.off;
+	answer->addr = w.fault;
+	return r;
+}

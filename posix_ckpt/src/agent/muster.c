@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The muster: SIGCKPT goes to every thread of the process, each counts itself in and sleeps.  The
+ * kernel's own thread count is the truth: all are in when it equals the number counted in plus the
+ * tasks that plug-ins left out.  A thread that has the signal pending cannot create another one (the
+ * kernel restarts clone), so the loop ends.
+ */
+#include <errno.h>
+
+#include "agent/agent_private.h"
+#include "agent/mem.h"
+#include "agent/text.h"
+
+#define MUSTER_STEP_NS (2 * 1000 * 1000)
+#define MUSTER_STEPS   6000 /* 12 s: a little longer than the coordinator's default deadline */
+
+struct scan {
+	int pid;
+	int self;
+	uint32_t seen;
+	uint32_t foreign;
+	uint32_t fresh;
+};
+
+/*
+ * Which tasks have had the signal in this muster: a bit map over task numbers (the kernel's limit is
+ * 2^22), and the list of the bits that are set, to clear them again.
+ */
+#define TID_MAX (1U << 22)
+static uint8_t signalled[TID_MAX / 8];
+static int32_t knocked[AGENT_MAX_THREADS];
+static uint32_t nknocked;
+
+static int test_and_set(int tid)
+{
+	uint8_t bit = (uint8_t)(1U << (tid & 7));
+	uint8_t *b = &signalled[((uint32_t)tid % TID_MAX) / 8];
+	int was = *b & bit;
+
+	*b |= bit;
+	if (!was && nknocked < AGENT_MAX_THREADS)
+		knocked[nknocked] = tid;
+	if (!was)
+		nknocked++;
+	return was;
+}
+
+static void clear_signalled(void)
+{
+	if (nknocked > AGENT_MAX_THREADS)
+		memset(signalled, 0, sizeof(signalled));
+	else
+		for (uint32_t i = 0; i < nknocked; i++)
+			signalled[((uint32_t)knocked[i] % TID_MAX) / 8] = 0;
+	nknocked = 0;
+}
+
+/* What the task is in, so that its handler can repeat an interrupted call. */
+static void read_syscall(int tid, struct ckpti_siginfo *si)
+{
+	char path[64];
+	char text[256];
+	const char *p = text;
+	uint64_t word[9];
+
+	si->sys_nr = -1;
+	if (agent_slurp(agent_path(path, "/proc/self/task/", tid, "/syscall"), text,
+			sizeof(text)) <= 0)
+		return;
+	if (*p < '0' || *p > '9')
+		return;
+	si->sys_nr = (int32_t)agent_dec(&p);
+	for (int i = 0; i < 8; i++) {
+		while (*p == ' ')
+			p++;
+		if (p[0] == '0' && p[1] == 'x')
+			p += 2;
+		word[i] = agent_hex(&p);
+	}
+	si->sys_sp = word[6];
+	si->sys_ip = (uint32_t)word[7];
+}
+
+static int knock(void *arg, int dirfd, int tid)
+{
+	struct scan *scan = arg;
+	struct ckpti_siginfo si;
+
+	(void)dirfd;
+	scan->seen++;
+	if (tid == scan->self)
+		return 0;
+	if (agent_foreign_task(tid)) {
+		scan->foreign++;
+		return 0;
+	}
+	if (test_and_set(tid))
+		return 0;
+	scan->fresh++;
+	memset(&si, 0, sizeof(si));
+	si.signo = ckpti_agent.host.signo;
+	si.code = CKPTI_SI_MUSTER;
+	si.pid = scan->pid;
+	si.nonce = agent_state.nonce;
+	read_syscall(tid, &si);
+	(void)sys(rt_tgsigqueueinfo, scan->pid, tid, si.signo, &si);
+	return 0;
+}
+
+/* Threads that the kernel counts; a dead main thread stays as a zombie until the others have gone. */
+static long thread_count(void)
+{
+	char text[1024];
+	const char *p;
+	long r = agent_slurp("/proc/self/stat", text, sizeof(text));
+
+	if (r < 0)
+		return r;
+	p = text + r;
+	while (p > text && *p != ')')
+		p--;
+	/* behind the name: state is field 3, num_threads field 20 */
+	for (int field = 2; field < 20; field++) {
+		while (*p && *p != ' ')
+			p++;
+		if (*p)
+			p++;
+	}
+	return (long)agent_dec(&p);
+}
+
+void agent_muster_begin(ucontext_t *uc, const struct agent_hide *hide)
+{
+	/* A thread of the last round that has not run yet still needs its pending signals. */
+	while (__atomic_load_n(&agent_state.inside, __ATOMIC_SEQ_CST))
+		(void)sys(sched_yield);
+	agent_state.npending = 0;
+	agent_state.arrived = 0;
+	agent_state.hidden = agent_state.lost = 0;
+	agent_state.leader = (int32_t)sys(gettid);
+	agent_state.nin = 1;
+	agent_state.hide[0] = *hide;
+	agent_thread_save(&agent_state.thread[0], (uint64_t)uc);
+	agent_pending_save_own();
+	__atomic_store_n(&agent_state.phase, AGENT_MUSTER, __ATOMIC_SEQ_CST);
+}
+
+void agent_muster_reset(void)
+{
+	clear_signalled();
+	agent_state.inside = 0;
+	agent_state.phase = AGENT_IDLE;
+}
+
+int agent_muster(void)
+{
+	struct scan scan = {.pid = ckpti_agent.pid, .self = agent_state.leader};
+	struct {
+		int64_t sec, nsec;
+	} step = {0, MUSTER_STEP_NS};
+	long before, after;
+	int r;
+
+	for (int steps = 0;;) {
+		uint32_t arrived;
+
+		before = thread_count();
+		if (before == 1) {
+			agent_state.nforeign = 0;
+			break;
+		}
+		scan.seen = scan.foreign = scan.fresh = 0;
+		r = agent_for_numbers("/proc/self/task", knock, &scan);
+		if (r < 0)
+			return r;
+		arrived = __atomic_load_n(&agent_state.arrived, __ATOMIC_SEQ_CST);
+		after = thread_count();
+		if (before < 0 || after < 0)
+			return before < 0 ? (int)before : (int)after;
+		if (before == after && (long)scan.seen == after &&
+		    arrived + 1 + scan.foreign == (uint32_t)after) {
+			agent_state.nforeign = scan.foreign;
+			break;
+		}
+		if (scan.fresh)
+			continue;
+		if (ckpti_futex_wait(&agent_state.arrived, arrived, &step) == -ETIMEDOUT &&
+		    ++steps == MUSTER_STEPS)
+			return -ETIMEDOUT;
+	}
+	__atomic_store_n(&agent_state.phase, AGENT_STOPPED, __ATOMIC_SEQ_CST);
+	return 0;
+}
+
+void agent_release(void)
+{
+	clear_signalled();
+	__atomic_store_n(&agent_state.phase, AGENT_IDLE, __ATOMIC_SEQ_CST);
+	__atomic_add_fetch(&agent_state.release, 1, __ATOMIC_SEQ_CST);
+	(void)ckpti_futex_wake(&agent_state.release, 1 << 30);
+}
+
+void agent_join(ucontext_t *uc, const struct agent_hide *hide)
+{
+	uint32_t release = __atomic_load_n(&agent_state.release, __ATOMIC_SEQ_CST);
+	uint32_t slot;
+
+	/* A signal that was late: the round it belongs to is over. */
+	if (__atomic_load_n(&agent_state.phase, __ATOMIC_SEQ_CST) != AGENT_MUSTER)
+		return;
+	slot = __atomic_fetch_add(&agent_state.nin, 1, __ATOMIC_SEQ_CST);
+	if (slot >= AGENT_MAX_THREADS)
+		return;
+	agent_state.hide[slot] = *hide;
+	agent_thread_save(&agent_state.thread[slot], (uint64_t)uc);
+	agent_pending_save_own();
+	__atomic_add_fetch(&agent_state.inside, 1, __ATOMIC_SEQ_CST);
+	__atomic_add_fetch(&agent_state.arrived, 1, __ATOMIC_SEQ_CST);
+	(void)ckpti_futex_wake(&agent_state.arrived, 1);
+	agent_wait_release(release, NULL);
+}
+
+void agent_wait_release(uint32_t release, ucontext_t *uc)
+{
+	while (__atomic_load_n(&agent_state.release, __ATOMIC_SEQ_CST) == release)
+		(void)ckpti_futex_wait(&agent_state.release, release, NULL);
+	agent_pending_requeue_own();
+	if (uc)
+		agent_eintr_settle_frame(uc);
+	__atomic_sub_fetch(&agent_state.inside, 1, __ATOMIC_SEQ_CST);
+}

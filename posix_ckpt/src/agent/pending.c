@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Signals that wait for delivery are taken out with their siginfo, so that the image has them, and
+ * queued again when the process goes on.  Everything is blocked in the handler, so nothing is lost in
+ * between; queueing to oneself may carry any siginfo.
+ */
+#include <errno.h>
+
+#include "agent/agent_private.h"
+#include "agent/mem.h"
+#include "agent/text.h"
+
+static uint64_t mask_in(const char *path, const char *key)
+{
+	char text[2048];
+	const char *p;
+
+	if (agent_slurp(path, text, sizeof(text)) < 0)
+		return 0;
+	p = agent_field(text, key);
+	if (!p)
+		return 0;
+	while (*p == ' ' || *p == '\t')
+		p++;
+	return agent_hex(&p);
+}
+
+static void drain(const char *path, const char *key, int tid)
+{
+	uint64_t own = 1ULL << (ckpti_agent.host.signo - 1);
+	uint64_t mask;
+
+	while ((mask = mask_in(path, key) & ~own) != 0) {
+		struct {
+			int64_t sec, nsec;
+		} zero = {0, 0};
+		struct ckpti_state_pending *p;
+		uint32_t i = __atomic_fetch_add(&agent_state.npending, 1, __ATOMIC_SEQ_CST);
+
+		if (i >= AGENT_MAX_PENDING) {
+			__atomic_sub_fetch(&agent_state.npending, 1, __ATOMIC_SEQ_CST);
+			return;
+		}
+		p = &agent_state.pending[i];
+		memset(p, 0, sizeof(*p));
+		p->tid = -1; /* not valid until it is complete */
+		if (sys(rt_sigtimedwait, &mask, p->info, &zero, 8) < 0)
+			return;
+		p->tid = tid;
+	}
+}
+
+void agent_pending_save_own(void)
+{
+	uint64_t own = 1ULL << (ckpti_agent.host.signo - 1);
+	uint64_t pending = 0;
+	char path[64];
+	int tid;
+
+	/* The cheap question first: the process' and the thread's sets together. */
+	if (sys(rt_sigpending, &pending, 8) < 0 || !(pending & ~own))
+		return;
+	tid = (int)sys(gettid);
+	drain(agent_path(path, "/proc/self/task/", tid, "/status"), "SigPnd:", tid);
+}
+
+void agent_pending_save_process(void)
+{
+	drain("/proc/self/status", "ShdPnd:", 0);
+}
+
+static void requeue(int tid)
+{
+	uint32_t n = agent_state.npending;
+	long self = sys(gettid);
+
+	for (uint32_t i = 0; i < n; i++) {
+		struct ckpti_state_pending *p = &agent_state.pending[i];
+		int32_t signo;
+
+		if (p->tid != tid)
+			continue;
+		p->tid = -1;
+		memcpy(&signo, p->info, sizeof(signo));
+		if (tid)
+			(void)sys(rt_tgsigqueueinfo, ckpti_agent.pid, self, signo, p->info);
+		else
+			(void)sys(rt_sigqueueinfo, ckpti_agent.pid, signo, p->info);
+	}
+}
+
+void agent_pending_requeue_own(void)
+{
+	if (agent_state.npending)
+		requeue((int)sys(gettid));
+}
+
+void agent_pending_requeue_process(void)
+{
+	requeue(0);
+}

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The builder: makes the tree, waits until every process stands restored, passes the point of no
+ * return, lets them go, and stays as their init: it reaps what has no parent, hands signals to the
+ * root and tells cpr how the root ended.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/life.h"
+#include "restart/plan.h"
+
+#define RESTORE_SILENCE_MS 600000 /* reading a large image takes its time */
+
+static void tell(int ctl, uint32_t type, int value, const struct ckpti_err *err)
+{
+	struct ckpti_ctl msg = {.type = type, .value = value};
+
+	if (err)
+		msg.err = *err;
+	(void)send(ctl, &msg, sizeof(msg), MSG_NOSIGNAL);
+}
+
+static void kill_all(struct ckpti_life *life)
+{
+	for (size_t i = 0; i < life->nproc; i++)
+		if (life->build->slot[i].pid > 0)
+			(void)kill(life->build->slot[i].pid, SIGKILL);
+}
+
+static int root_pid(const struct ckpti_life *life)
+{
+	for (size_t i = 0; i < life->nproc; i++)
+		if (life->proc[i].pid == (int)life->set.root_pid)
+			return life->build->slot[i].pid;
+	return 0;
+}
+
+/* A live process that is gone before the start was killed from outside, or by the memory limit. */
+static int anybody_dead(const struct ckpti_life *life, struct ckpti_err *err)
+{
+	int status, pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG | __WALL)) > 0)
+		for (size_t i = 0; i < life->nproc; i++)
+			if (life->build->slot[i].pid == pid &&
+			    life->proc[i].state == CKPTI_PROC_LIVE && !WIFSTOPPED(status))
+				return ckpti_err(err, -ECHILD,
+						 "process %d died while it was restored (%s %d)",
+						 life->proc[i].pid,
+						 WIFSIGNALED(status) ? "signal" : "status",
+						 WIFSIGNALED(status) ? WTERMSIG(status)
+								     : WEXITSTATUS(status));
+	return 0;
+}
+
+static int restorer_failed(int fd, struct ckpti_err *err)
+{
+	struct ckpti_plan_error e;
+
+	if (read(fd, &e, sizeof(e)) != (ssize_t)sizeof(e))
+		return 0;
+	e.what[sizeof(e.what) - 1] = 0;
+	return ckpti_err(err, e.error < 0 ? e.error : -EIO, "process %d: %s (at 0x%lx): %s", e.pid,
+			 e.what, (unsigned long)e.addr, strerror(-e.error));
+}
+
+/* One byte from each process. */
+static int wait_ready(struct ckpti_life *life, struct ckpti_err *err)
+{
+	struct pollfd pfd[2] = {{.fd = life->ready[0], .events = POLLIN},
+				{.fd = life->fail[0], .events = POLLIN}};
+	char bytes[256];
+	uint32_t n = 0;
+	int waited = 0, r;
+
+	while (n < life->nlive) {
+		r = poll(pfd, 2, 100);
+		if (pfd[1].revents & POLLIN) {
+			r = restorer_failed(life->fail[0], err);
+			if (r < 0)
+				return r;
+		}
+		if (pfd[0].revents & POLLIN) {
+			ssize_t k = read(life->ready[0], bytes, sizeof(bytes));
+
+			n += k > 0 ? (uint32_t)k : 0;
+			continue;
+		}
+		r = anybody_dead(life, err);
+		if (r < 0)
+			return r;
+		if (pfd[0].revents & POLLHUP)
+			return ckpti_err(err, -ECHILD, "the processes died while they were restored");
+		waited += 100;
+		if (waited > RESTORE_SILENCE_MS)
+			return ckpti_err(err, -ETIMEDOUT,
+					 "%u of %u processes were restored within %d s", n,
+					 life->nlive, RESTORE_SILENCE_MS / 1000);
+	}
+	return 0;
+}
+
+static int build(struct ckpti_life *life, struct ckpti_err *err)
+{
+	int r = ckpti_ids_inside(life, err);
+
+	if (r == 0)
+		r = ckpti_life_objects(life, err);
+	if (r == 0)
+		r = ckpti_tree_build(life, err);
+	for (size_t i = 0; r == 0 && i < life->nproc; i++)
+		if (life->proc[i].state == CKPTI_PROC_LIVE)
+			r = ckpti_plant(life, i, err);
+	/* Our own ends, so that the pipes tell when the others' are gone. */
+	(void)close(life->ready[1]);
+	(void)close(life->fail[1]);
+	(void)close(life->go[0]);
+	life->ready[1] = life->fail[1] = life->go[0] = -1;
+	if (r == 0)
+		r = wait_ready(life, err);
+	return r < 0 ? r : ckpti_life_settle(life, err);
+}
+
+static void forward(struct ckpti_life *life, int signo)
+{
+	int root = root_pid(life);
+	int group = getpgid(root);
+
+	/* A group of the root's own gets it as it would from a terminal or a batch system. */
+	if (group > 1 && group != getpgrp())
+		(void)kill(-group, signo);
+	else if (root > 1)
+		(void)kill(root, signo);
+}
+
+/* Returns when no process is left. */
+static void live_on(struct ckpti_life *life, int ctl)
+{
+	int root = root_pid(life);
+	bool attached = true;
+	int status, pid;
+	sigset_t chld;
+	int sfd;
+
+	(void)sigemptyset(&chld);
+	(void)sigaddset(&chld, SIGCHLD);
+	sfd = signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
+	for (;;) {
+		struct pollfd pfd[2] = {{.fd = sfd, .events = POLLIN},
+					{.fd = attached ? ctl : -1, .events = POLLIN}};
+		struct signalfd_siginfo si;
+		int signo;
+
+		while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+			if (pid != root)
+				continue;
+			tell(ctl, CKPTI_CTL_ENDED, status, NULL);
+			root = 0;
+		}
+		if (pid < 0 && errno == ECHILD)
+			return;
+		(void)poll(pfd, 2, -1);
+		while (read(sfd, &si, sizeof(si)) == (ssize_t)sizeof(si))
+			;
+		if (pfd[1].revents) {
+			if (recv(ctl, &signo, sizeof(signo), 0) == (ssize_t)sizeof(signo)) {
+				if (root)
+					forward(life, signo);
+			} else {
+				attached = false;
+			}
+		}
+	}
+}
+
+_Noreturn void ckpti_builder(struct ckpti_life *life, int ctl)
+{
+	struct ckpti_err err = {0};
+	sigset_t all;
+	int r;
+
+	(void)sigfillset(&all);
+	(void)sigprocmask(SIG_BLOCK, &all, NULL);
+	(void)signal(SIGCHLD, SIG_DFL);
+	(void)prctl(PR_SET_CHILD_SUBREAPER, 1);
+	if (life->req->job)
+		(void)setpgid(0, 0);
+	r = build(life, &err);
+	if (r < 0) {
+		kill_all(life);
+		if (!err.code)
+			(void)ckpti_err(&err, r, "restart failed: %s", strerror(-r));
+		tell(ctl, CKPTI_CTL_FAILED, r, &err);
+		_exit(1);
+	}
+	/* Nothing of ours may hold an object of theirs when they run: a pipe must know its end. */
+	ckpti_life_close_objects(life);
+	tell(ctl, CKPTI_CTL_STARTED, root_pid(life), NULL);
+	(void)close(life->go[1]);
+	(void)close(life->ready[0]);
+	(void)close(life->fail[0]);
+	ckpti_store_close(life->store);
+	live_on(life, ctl);
+	_exit(0);
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The capture: with everybody standing still, turn processes into records and memory into extents.
+ * Each step adds to one struct ckpti_snap; nothing here writes to the processes.
+ */
+#ifndef CKPT_CORE_CAPTURE_H
+#define CKPT_CORE_CAPTURE_H
+
+#include "core/set.h"
+
+/* A mapped file that is to be found again by content. */
+struct ckpti_pinned {
+	uint32_t id;
+	uint64_t dev, ino;
+	struct stat st;
+	char *path;
+	int fd; /* opened during the stop, hashed after it */
+	bool exe;
+};
+
+/* An object of shared memory, saved once for the whole set. */
+struct ckpti_shared {
+	struct ckpti_r_shm rec;
+	char *name;
+	int fd;                        /* of the object, -1 when only its mappings are there */
+	bool owned_fd;                 /* opened by us */
+	struct ckpti_e_range *covered; /* parts already saved through a mapping, by offset */
+	size_t ncovered;
+};
+
+struct ckpti_fdref {
+	int pid; /* as here */
+	struct ckpti_e_fd e;
+};
+
+struct ckpti_snap {
+	struct ckpti_set *set;
+	struct ckpti_store *store;
+	struct ckpti_image img;
+	struct ckpti_capture cap; /* descriptions; cap.img == &img */
+	struct ckpti_locks *locks;
+	struct ckpti_fdref *fdref;
+	size_t nfdref;
+	struct ckpti_pinned *pin;
+	size_t npin;
+	struct ckpti_shared *shm;
+	size_t nshm;
+	uint64_t mem_bytes, stored_bytes;
+	uint32_t nthreads, eintr_hidden, eintr_lost;
+	uint32_t restarts;
+};
+
+void ckpti_snap_init(struct ckpti_snap *s, struct ckpti_set *set, struct ckpti_store *store);
+void ckpti_snap_done(struct ckpti_snap *s);
+
+/* capture_fds.c: take over descriptors, find the descriptions; later: save them and close. */
+int ckpti_snap_descriptors(struct ckpti_snap *s, struct ckpti_err *err);
+int ckpti_snap_objects(struct ckpti_snap *s, struct ckpti_err *err);
+void ckpti_snap_close_descriptors(struct ckpti_snap *s);
+
+/* capture_proc.c: ids, limits, signals, timers, threads. */
+int ckpti_snap_process(struct ckpti_snap *s, struct ckpti_member *m, struct ckpti_err *err);
+
+/* capture_mem.c: mappings and their content. */
+int ckpti_snap_memory(struct ckpti_snap *s, struct ckpti_err *err);
+/* Records of pinned files and shared objects; after the processes go on. */
+int ckpti_snap_pins(struct ckpti_snap *s, bool copy, struct ckpti_err *err);
+
+/* machine.c */
+int ckpti_machine_record(struct ckpti_image *img, struct ckpti_err *err);
+/* May an image with this MACHINE record run here?  -ENOEXEC names what is missing. */
+int ckpti_machine_check(const struct ckpti_image *img, struct ckpti_err *err);
+
+#endif

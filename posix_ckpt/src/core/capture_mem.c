@@ -1,0 +1,593 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Memory: classify every mapping of every process, save what the image must hold.  Private pages are
+ * written by the process itself; an object of shared memory is saved once for the set, through a
+ * descriptor or its path where there is one, otherwise through one of its mappings.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "core/capture.h"
+#include "state/state_private.h"
+
+#define DELETED " (deleted)"
+
+/* What is to be written for one member, gathered while its mappings are looked at. */
+struct plan {
+	struct ckpti_snap *s;
+	struct ckpti_member *m;
+	const struct ckpti_state *st;
+	struct ckpti_e_vma *vma;
+	size_t nvma;
+	struct ckpti_write_range *priv;
+	size_t npriv;
+	struct ckpti_write_range *shared; /* bias: object offset - address */
+	uint32_t *shared_id;
+	size_t nshared;
+};
+
+static int oom(struct ckpti_err *err)
+{
+	return ckpti_err(err, -ENOMEM, "out of memory");
+}
+
+static int refuse(const struct plan *p, const struct ckpti_map *map, struct ckpti_err *err,
+		  const char *why)
+{
+	return ckpti_err_obj(err, -ENOTSUP, p->m->info.pid, p->m->info.comm,
+			     "mapping at 0x%" PRIx64 " (%s): %s", map->start, map->name, why);
+}
+
+/* ---- mapped files ------------------------------------------------------------------------- */
+
+static int ends_deleted(const char *name)
+{
+	size_t n = strlen(name), k = strlen(DELETED);
+
+	return n > k && strcmp(name + n - k, DELETED) == 0;
+}
+
+/* The file behind a mapping, if its path still leads to the same inode: fd or -1. */
+static int open_mapped(const struct plan *p, const struct ckpti_map *map, struct stat *st)
+{
+	char path[PATH_MAX + 32];
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/root%s", p->m->info.pid, map->name);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0)
+		return -1;
+	if (fstat(fd, st) < 0 || st->st_ino != map->ino) {
+		(void)close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static int pin_file(struct plan *p, const struct ckpti_map *map, uint32_t *ret_id,
+		    struct ckpti_err *err)
+{
+	struct ckpti_snap *s = p->s;
+	struct ckpti_pinned *bigger, *pin;
+	struct stat st;
+	int fd;
+
+	for (size_t i = 0; i < s->npin; i++) {
+		if (s->pin[i].dev == map->dev && s->pin[i].ino == map->ino) {
+			*ret_id = s->pin[i].id;
+			return 0;
+		}
+	}
+	fd = open_mapped(p, map, &st);
+	*ret_id = 0;
+	if (fd < 0)
+		return 0; /* replaced on disk: the mapping is saved in full */
+	if (!S_ISREG(st.st_mode)) {
+		(void)close(fd);
+		return refuse(p, map, err, "device memory cannot be saved");
+	}
+	bigger = realloc(s->pin, (s->npin + 1) * sizeof(*bigger));
+	if (!bigger) {
+		(void)close(fd);
+		return oom(err);
+	}
+	s->pin = bigger;
+	pin = &s->pin[s->npin];
+	memset(pin, 0, sizeof(*pin));
+	pin->id = (uint32_t)++s->npin;
+	pin->dev = map->dev;
+	pin->ino = map->ino;
+	pin->st = st;
+	pin->fd = fd;
+	pin->path = strdup(map->name);
+	*ret_id = pin->id;
+	return pin->path ? 0 : oom(err);
+}
+
+/* ---- shared memory ------------------------------------------------------------------------ */
+
+static int descriptor_of(const struct ckpti_snap *s, uint64_t dev, uint64_t ino)
+{
+	for (size_t i = 0; i < s->cap.ndesc; i++) {
+		const struct ckpti_desc *d = &s->cap.desc[i];
+
+		if (d->st.st_dev == dev && d->st.st_ino == ino && S_ISREG(d->st.st_mode) &&
+		    (d->oflags & O_ACCMODE) != O_WRONLY && !(d->oflags & O_PATH))
+			return d->fd;
+	}
+	return -1;
+}
+
+static int shm_kind(const struct ckpti_map *map)
+{
+	if (strncmp(map->name, "/memfd:", 7) == 0)
+		return CKPTI_SHM_MEMFD;
+	if (strncmp(map->name, "/dev/zero", 9) == 0)
+		return CKPTI_SHM_ANON;
+	return ends_deleted(map->name) ? CKPTI_SHM_DELETED : CKPTI_SHM_FILE;
+}
+
+static void shm_name(const struct ckpti_map *map, int kind, char *out)
+{
+	(void)snprintf(out, PATH_MAX, "%s", kind == CKPTI_SHM_MEMFD ? map->name + 7 : map->name);
+	if (ends_deleted(out))
+		out[strlen(out) - strlen(DELETED)] = 0;
+}
+
+static int new_shared(struct plan *p, const struct ckpti_map *map, struct ckpti_shared **ret,
+		      struct ckpti_err *err)
+{
+	struct ckpti_snap *s = p->s;
+	struct ckpti_shared *bigger, *o;
+	char name[PATH_MAX];
+	struct stat st;
+	int seals;
+
+	for (size_t i = 0; i < s->nshm; i++) {
+		if (s->shm[i].rec.dev == map->dev && s->shm[i].rec.ino == map->ino) {
+			*ret = &s->shm[i];
+			return 0;
+		}
+	}
+	bigger = realloc(s->shm, (s->nshm + 1) * sizeof(*bigger));
+	if (!bigger)
+		return oom(err);
+	s->shm = bigger;
+	o = &s->shm[s->nshm];
+	memset(o, 0, sizeof(*o));
+	o->rec.kind = (uint32_t)shm_kind(map);
+	shm_name(map, (int)o->rec.kind, name);
+	o->rec.id = (uint32_t)++s->nshm;
+	o->rec.dev = map->dev;
+	o->rec.ino = map->ino;
+	o->name = strdup(name);
+	if (!o->name)
+		return oom(err);
+	o->fd = descriptor_of(s, map->dev, map->ino);
+	if (o->fd < 0 && o->rec.kind == CKPTI_SHM_FILE) {
+		o->fd = open_mapped(p, map, &st);
+		o->owned_fd = o->fd >= 0;
+	}
+	if (o->fd >= 0 && fstat(o->fd, &st) == 0) {
+		o->rec.size = (uint64_t)st.st_size;
+		o->rec.mode = st.st_mode & 07777;
+		o->rec.uid = st.st_uid;
+		o->rec.gid = st.st_gid;
+		o->rec.mtime_ns = st.st_mtim.tv_sec * 1000000000L + st.st_mtim.tv_nsec;
+		seals = fcntl(o->fd, F_GET_SEALS);
+		if (seals > 0)
+			o->rec.seals = (uint32_t)seals;
+	}
+	*ret = o;
+	return 0;
+}
+
+/* Mark [start, end) of the object as saved; 1 when it was wholly so before. */
+static int cover(struct ckpti_shared *o, uint64_t start, uint64_t end)
+{
+	struct ckpti_e_range *bigger;
+
+	for (size_t i = 0; i < o->ncovered; i++)
+		if (o->covered[i].start <= start && o->covered[i].end >= end)
+			return 1;
+	bigger = realloc(o->covered, (o->ncovered + 1) * sizeof(*bigger));
+	if (!bigger)
+		return -ENOMEM;
+	o->covered = bigger;
+	o->covered[o->ncovered].start = start;
+	o->covered[o->ncovered++].end = end;
+	return 0;
+}
+
+/* ---- the plan ----------------------------------------------------------------------------- */
+
+static int want_private(struct plan *p, const struct ckpti_map *map, uint32_t scan,
+			struct ckpti_err *err)
+{
+	struct ckpti_write_range *r;
+	uint64_t at = map->start;
+
+	/* Ranges that the program excluded stay mapped and come back as zeros. */
+	while (at < map->end) {
+		const struct ckpti_e_range *ex = (const void *)(p->m->mailbox + p->st->exclude);
+		uint64_t end = map->end, next;
+
+		next = end;
+		for (uint64_t i = 0; i < p->st->nexclude; i++) {
+			if (ex[i].start <= at && ex[i].end > at) {
+				end = at;
+				next = ex[i].end < map->end ? ex[i].end : map->end;
+				break;
+			}
+			if (ex[i].start > at && ex[i].start < end)
+				end = next = ex[i].start;
+		}
+		if (end > at) {
+			r = realloc(p->priv, (p->npriv + 1) * sizeof(*r));
+			if (!r)
+				return oom(err);
+			p->priv = r;
+			r = &p->priv[p->npriv++];
+			memset(r, 0, sizeof(*r));
+			r->start = at;
+			r->end = end;
+			r->scan = scan;
+			r->prot = map->prot;
+		}
+		at = next;
+	}
+	return 0;
+}
+
+static int want_shared(struct plan *p, const struct ckpti_map *map, struct ckpti_shared *o,
+		       struct ckpti_err *err)
+{
+	uint64_t len = map->end - map->start;
+	struct ckpti_write_range *r;
+	uint32_t *id;
+	int c;
+
+	if (o->fd >= 0)
+		return 0; /* saved as a whole through the descriptor */
+	if (o->rec.size < map->off + len)
+		o->rec.size = map->off + len;
+	c = cover(o, map->off, map->off + len);
+	if (c != 0)
+		return c < 0 ? oom(err) : 0;
+	if (!(map->prot & PROT_READ))
+		return refuse(p, map, err, "shared memory without read permission cannot be saved");
+	r = realloc(p->shared, (p->nshared + 1) * sizeof(*r));
+	if (!r)
+		return oom(err);
+	p->shared = r;
+	id = realloc(p->shared_id, (p->nshared + 1) * sizeof(*id));
+	if (!id)
+		return oom(err);
+	p->shared_id = id;
+	r = &p->shared[p->nshared];
+	memset(r, 0, sizeof(*r));
+	r->start = map->start;
+	r->end = map->end;
+	r->scan = CKPTI_SCAN_NONZERO;
+	r->prot = map->prot;
+	r->bias = map->off - map->start;
+	p->shared_id[p->nshared++] = o->rec.id;
+	return 0;
+}
+
+/* Is the file in memory only, so that the image must hold its content? */
+static int on_tmpfs(const struct plan *p, const struct ckpti_map *map)
+{
+	char path[PATH_MAX + 32];
+	struct statfs fs;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/root%s", p->m->info.pid, map->name);
+	return statfs(path, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
+}
+
+static int is_memory_object(const struct ckpti_map *map)
+{
+	return strncmp(map->name, "/memfd:", 7) == 0 ||
+	       (strncmp(map->name, "/dev/zero", 9) == 0 && ends_deleted(map->name));
+}
+
+static int classify_shared(struct plan *p, const struct ckpti_map *map, struct ckpti_e_vma *v,
+			   struct ckpti_err *err)
+{
+	struct ckpti_shared *o;
+	struct stat st;
+	int fd, r, small = 0;
+
+	if (strncmp(map->name, "/SYSV", 5) == 0)
+		return refuse(p, map, err, "System V shared memory is not supported yet");
+	if (map->name[0] != '/' || strncmp(map->name, "/[", 2) == 0)
+		return refuse(p, map, err, "this kind of mapping cannot be saved");
+	if (!is_memory_object(map) && !ends_deleted(map->name) && !on_tmpfs(p, map)) {
+		fd = open_mapped(p, map, &st);
+		if (fd >= 0) {
+			small = map->maywrite && (uint64_t)st.st_size <= p->s->cap.copy_limit;
+			(void)close(fd);
+		}
+		if (fd >= 0 && !S_ISREG(st.st_mode))
+			return refuse(p, map, err, "device memory cannot be saved");
+		if (!small) {
+			v->kind = CKPTI_VMA_FILESHARED;
+			r = pin_file(p, map, &v->obj, err);
+			if (r < 0 || v->obj)
+				return r;
+			return refuse(p, map, err, "the mapped file has been replaced on disk");
+		}
+	}
+	r = new_shared(p, map, &o, err);
+	if (r < 0)
+		return r;
+	v->kind = CKPTI_VMA_SHM;
+	v->obj = o->rec.id;
+	return want_shared(p, map, o, err);
+}
+
+static int classify_private(struct plan *p, const struct ckpti_map *map, struct ckpti_e_vma *v,
+			    struct ckpti_err *err)
+{
+	struct ckpti_shared *o;
+	int r;
+
+	if (map->name[0] != '/' || strcmp(map->name, "/dev/zero") == 0) {
+		v->kind = CKPTI_VMA_ANON;
+		v->off = 0;
+		if (strcmp(map->name, "[stack]") == 0)
+			v->vmflags |= CKPTI_VF_STACK;
+		return want_private(p, map, CKPTI_SCAN_PRIVATE, err);
+	}
+	if (is_memory_object(map) && descriptor_of(p->s, map->dev, map->ino) >= 0) {
+		r = new_shared(p, map, &o, err);
+		if (r < 0)
+			return r;
+		v->kind = CKPTI_VMA_SHMPRIV;
+		v->obj = o->rec.id;
+		return want_private(p, map, CKPTI_SCAN_PRIVATE, err);
+	}
+	if (!is_memory_object(map) && !ends_deleted(map->name)) {
+		v->kind = CKPTI_VMA_FILE;
+		r = pin_file(p, map, &v->obj, err);
+		if (r < 0)
+			return r;
+		if (v->obj)
+			return want_private(p, map, CKPTI_SCAN_PRIVATE, err);
+	}
+	/* The file is gone or replaced: what the process sees of it is all there is. */
+	v->kind = CKPTI_VMA_ANON;
+	v->obj = 0;
+	v->off = 0;
+	return want_private(p, map, CKPTI_SCAN_NONZERO, err);
+}
+
+static int left_out(const struct plan *p, const struct ckpti_map *map)
+{
+	const struct ckpti_e_range *f = (const void *)(p->m->mailbox + p->st->foreign_maps);
+
+	if (strcmp(map->name, "[vsyscall]") == 0)
+		return 1;
+	if (map->start >= p->st->mailbox_start && map->end <= p->st->mailbox_end)
+		return 1;
+	for (uint64_t i = 0; i < p->st->nforeign_maps; i++)
+		if (f[i].start == map->start && f[i].end == map->end)
+			return 1;
+	return 0;
+}
+
+static int classify(struct plan *p, const struct ckpti_map *map, struct ckpti_err *err)
+{
+	struct ckpti_e_vma *v;
+
+	if (left_out(p, map))
+		return 0;
+	v = realloc(p->vma, (p->nvma + 1) * sizeof(*v));
+	if (!v)
+		return oom(err);
+	p->vma = v;
+	v = &p->vma[p->nvma++];
+	memset(v, 0, sizeof(*v));
+	v->start = map->start;
+	v->end = map->end;
+	v->off = map->off;
+	v->prot = map->prot;
+	v->vmflags = map->vmflags;
+	if (strcmp(map->name, "[vdso]") == 0 || strncmp(map->name, "[vvar", 5) == 0) {
+		v->kind = CKPTI_VMA_VDSO;
+		return 0;
+	}
+	if (map->hugetlb)
+		return refuse(p, map, err, "hugetlbfs pages are not supported yet");
+	if (map->io)
+		return refuse(p, map, err, "device memory cannot be saved");
+	return map->shared ? classify_shared(p, map, v, err) : classify_private(p, map, v, err);
+}
+
+/* ---- writing ------------------------------------------------------------------------------ */
+
+static void put_ranges(struct ckpti_member *m, const struct ckpti_write_range *r, size_t n)
+{
+	struct ckpti_write *w = (void *)m->mailbox;
+
+	memset(w, 0, sizeof(*w));
+	w->nranges = n;
+	w->ranges = sizeof(*w);
+	memcpy(m->mailbox + w->ranges, r, n * sizeof(*r));
+}
+
+/* Take the answer of a WRITE; returns the first free offset of the data file. */
+static int take_extents(struct ckpti_snap *s, struct ckpti_member *m, uint32_t owner_kind,
+			uint32_t owner, uint32_t datafile, uint64_t *ret_end, struct ckpti_err *err)
+{
+	const struct ckpti_write *w = (const void *)m->mailbox;
+	struct ckpti_r_extents head = {.owner_kind = owner_kind, .owner = owner};
+	struct ckpti_pid_head pid = {.pid = m->info.inner_pid};
+	struct ckpti_e_extent *e;
+	int r = 0;
+
+	if (w->nextents > CKPTI_MAILBOX_SIZE / sizeof(*e) ||
+	    w->extents + w->nextents * sizeof(*e) > CKPTI_MAILBOX_SIZE ||
+	    w->nguards > CKPTI_MAILBOX_SIZE / sizeof(struct ckpti_e_range) ||
+	    w->guards + w->nguards * sizeof(struct ckpti_e_range) > CKPTI_MAILBOX_SIZE)
+		return ckpti_err_obj(err, -EPROTO, m->info.pid, m->info.comm,
+				     "its libckpt sent nonsense");
+	e = (void *)(m->mailbox + w->extents);
+	for (uint64_t i = 0; i < w->nextents; i++) {
+		e[i].datafile = datafile;
+		s->mem_bytes += e[i].len;
+	}
+	if (w->nextents)
+		r = ckpti_image_add(&s->img, CKPTI_R_EXTENTS, &head, sizeof(head), NULL, 0, e,
+				    sizeof(*e), w->nextents);
+	if (r == 0 && w->nguards)
+		r = ckpti_image_add(&s->img, CKPTI_R_GUARDS, &pid, sizeof(pid), NULL, 0,
+				    m->mailbox + w->guards, sizeof(struct ckpti_e_range),
+				    w->nguards);
+	*ret_end = w->end_off;
+	return r < 0 ? oom(err) : 0;
+}
+
+static int write_member(struct plan *p, struct ckpti_err *err)
+{
+	struct ckpti_call call = {.type = CKPTI_M_WRITE};
+	uint64_t bytes = 0, end = 0;
+	uint32_t file;
+	int r;
+
+	for (size_t i = 0; i < p->npriv; i++)
+		bytes += p->priv[i].end - p->priv[i].start;
+	r = ckpti_store_datafile(p->s->store, bytes, &file, &call.fd, err);
+	if (r < 0)
+		return r;
+	put_ranges(p->m, p->priv, p->npriv);
+	r = ckpti_link_send(p->m, &call, err);
+	if (r == 0)
+		r = ckpti_link_wait(p->m, &call, err);
+	if (r == 0)
+		r = take_extents(p->s, p->m, CKPTI_OWN_PROC, (uint32_t)p->m->info.inner_pid, file,
+				 &end, err);
+	for (size_t i = 0; r == 0 && i < p->nshared; i++) {
+		call.value = end;
+		put_ranges(p->m, &p->shared[i], 1);
+		r = ckpti_link_send(p->m, &call, err);
+		if (r == 0)
+			r = ckpti_link_wait(p->m, &call, err);
+		if (r == 0)
+			r = take_extents(p->s, p->m, CKPTI_OWN_SHM, p->shared_id[i], file, &end,
+					 err);
+	}
+	p->s->stored_bytes += end;
+	return r < 0 ? r : ckpti_store_datafile_done(p->s->store, file, end, err);
+}
+
+static int snap_member(struct ckpti_snap *s, struct ckpti_member *m, struct ckpti_state *st,
+		       struct ckpti_err *err)
+{
+	struct plan p = {.s = s, .m = m, .st = st};
+	struct ckpti_pid_head head = {.pid = m->info.inner_pid};
+	struct ckpti_map *map = NULL;
+	size_t n = 0;
+	int r;
+
+	r = ckpti_procfs_maps(m->info.pid, &map, &n);
+	if (r < 0)
+		return ckpti_err_obj(err, r, m->info.pid, m->info.comm,
+				     "its mappings may not be read: %s", strerror(-r));
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = classify(&p, &map[i], err);
+	if (r == 0)
+		r = ckpti_image_add(&s->img, CKPTI_R_VMAS, &head, sizeof(head), NULL, 0, p.vma,
+				    sizeof(*p.vma), p.nvma);
+	/* From here on the mailbox holds ranges: the state in it has been taken. */
+	if (r == 0)
+		r = ckpti_snap_process(s, m, err);
+	if (r == 0)
+		r = write_member(&p, err);
+	ckpti_procfs_maps_free(map, n);
+	free(p.vma);
+	free(p.priv);
+	free(p.shared);
+	free(p.shared_id);
+	return r;
+}
+
+static int add_shared(struct ckpti_snap *s, struct ckpti_err *err)
+{
+	for (size_t i = 0; i < s->nshm; i++) {
+		struct ckpti_shared *o = &s->shm[i];
+		const char *name = o->name;
+		int r = ckpti_image_add(&s->img, CKPTI_R_SHM, &o->rec, sizeof(o->rec), &name, 1,
+					NULL, 0, 0);
+
+		if (r < 0)
+			return oom(err);
+		if (o->fd < 0)
+			continue;
+		r = ckpti_extents_save(&s->cap, o->fd, o->rec.size, CKPTI_OWN_SHM, o->rec.id, err);
+		if (r < 0)
+			return r;
+		s->mem_bytes += o->rec.size;
+		if (o->owned_fd)
+			(void)close(o->fd);
+		o->fd = -1;
+		o->owned_fd = false;
+	}
+	return 0;
+}
+
+int ckpti_snap_memory(struct ckpti_snap *s, struct ckpti_err *err)
+{
+	struct ckpti_call call = {.type = CKPTI_M_STATE, .fd = -1};
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < s->set->n; i++) {
+		struct ckpti_member *m = &s->set->member[i];
+
+		if (m->state != CKPTI_MEMBER_IN) {
+			r = ckpti_snap_process(s, m, err);
+			continue;
+		}
+		r = ckpti_link_send(m, &call, err);
+		if (r == 0)
+			r = ckpti_link_wait(m, &call, err);
+		if (r == 0)
+			r = snap_member(s, m, (struct ckpti_state *)m->mailbox, err);
+	}
+	return r < 0 ? r : add_shared(s, err);
+}
+
+int ckpti_snap_pins(struct ckpti_snap *s, bool copy, struct ckpti_err *err)
+{
+	for (size_t i = 0; i < s->npin; i++) {
+		struct ckpti_pinned *pin = &s->pin[i];
+		struct ckpti_r_mapfile rec = {
+			.id = pin->id,
+			.flags = pin->exe ? CKPTI_MF_EXE : 0,
+			.dev = pin->st.st_dev,
+			.ino = pin->st.st_ino,
+			.size = (uint64_t)pin->st.st_size,
+			.mtime_ns = pin->st.st_mtim.tv_sec * 1000000000L + pin->st.st_mtim.tv_nsec,
+			.mode = pin->st.st_mode & 07777,
+		};
+		char name[64] = "";
+		const char *strs[2] = {pin->path, name};
+		int r = ckpti_store_pin(s->store, pin->fd, copy, rec.hash, name, err);
+
+		if (r < 0)
+			return r;
+		r = ckpti_image_add(&s->img, CKPTI_R_MAPFILE, &rec, sizeof(rec), strs, 2, NULL, 0,
+				    0);
+		if (r < 0)
+			return oom(err);
+	}
+	return 0;
+}

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A checkpoint from request to commit: find the set, run its handlers, muster, capture, let it go on,
+ * make the image durable.  Until the commit the previous generation is the last good one, and on any
+ * failure everybody goes on as if nothing had happened.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/capture.h"
+#include "core/registry.h"
+
+#define COPY_LIMIT_DEFAULT (64ULL << 20)
+
+void ckpti_snap_init(struct ckpti_snap *s, struct ckpti_set *set, struct ckpti_store *store)
+{
+	memset(s, 0, sizeof(*s));
+	s->set = set;
+	s->store = store;
+	ckpti_image_init(&s->img);
+	s->cap.img = &s->img;
+	s->cap.store = store;
+	s->cap.content_fd = -1;
+	s->cap.copy_limit = set->req->copy_limit ? set->req->copy_limit : COPY_LIMIT_DEFAULT;
+	s->cap.rules = set->req->rules;
+	s->cap.nrules = set->req->nrules;
+	s->locks = ckpti_locks_new();
+}
+
+void ckpti_snap_done(struct ckpti_snap *s)
+{
+	ckpti_snap_close_descriptors(s);
+	free(s->cap.desc);
+	free(s->fdref);
+	ckpti_locks_free(s->locks);
+	for (size_t i = 0; i < s->npin; i++) {
+		free(s->pin[i].path);
+		if (s->pin[i].fd >= 0)
+			(void)close(s->pin[i].fd);
+	}
+	free(s->pin);
+	for (size_t i = 0; i < s->nshm; i++) {
+		free(s->shm[i].name);
+		free(s->shm[i].covered);
+		if (s->shm[i].owned_fd)
+			(void)close(s->shm[i].fd);
+	}
+	free(s->shm);
+	ckpti_image_free(&s->img);
+}
+
+/* One checkpoint of a set at a time: the name of an abstract socket is the lock, and it cannot be
+ * left behind.  fd or -errno. */
+static int lock_set(const struct ckpti_set *set, struct ckpti_err *err)
+{
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int n;
+
+	if (fd < 0)
+		return ckpti_err(err, -errno, "cannot make a socket: %s", strerror(errno));
+	n = snprintf(sa.sun_path + 1, sizeof(sa.sun_path) - 1,
+		     "posix-ckpt/set/%u/%016" PRIx64 "/%d", getuid(), set->set_id,
+		     set->set_id ? 0 : set->member[0].info.pid);
+	if (bind(fd, (struct sockaddr *)&sa,
+		 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n)) < 0) {
+		(void)close(fd);
+		return ckpti_err(err, -EBUSY, "another checkpoint of these processes is under way");
+	}
+	return fd;
+}
+
+static int add_set_record(struct ckpti_snap *s, struct ckpti_err *err)
+{
+	struct ckpti_set *set = s->set;
+	const struct ckpti_target *t = &set->req->target[0];
+	struct ckpti_member *root = set->root ? ckpti_set_find(set, set->root) : NULL;
+	struct ckpti_r_set rec = {
+		.set_id = set->set_id,
+		.generation = ckpti_store_generation(s->store),
+		.request_type = t->type,
+		.request_id = t->id,
+		.nprocs = (uint32_t)set->n,
+	};
+	char host[256] = "";
+	const char *strs[2] = {host, NULL};
+	struct timespec ts;
+	int r;
+
+	if (!root)
+		root = &set->member[0];
+	rec.root_pid = (uint32_t)root->info.inner_pid;
+	(void)gethostname(host, sizeof(host) - 1);
+	strs[1] = root->info.comm;
+	(void)clock_gettime(CLOCK_REALTIME, &ts);
+	rec.ctime_ns = rec.realtime_ns = ts.tv_sec * 1000000000L + ts.tv_nsec;
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	rec.monotonic_ns = ts.tv_sec * 1000000000L + ts.tv_nsec;
+	(void)clock_gettime(CLOCK_BOOTTIME, &ts);
+	rec.boottime_ns = ts.tv_sec * 1000000000L + ts.tv_nsec;
+	r = ckpti_image_add(&s->img, CKPTI_R_SET, &rec, sizeof(rec), strs, 2, NULL, 0, 0);
+	return r < 0 ? ckpti_err(err, r, "out of memory") : 0;
+}
+
+/* Totals that are known only at the end: the record stands first, so it is patched in place. */
+static void complete_set_record(struct ckpti_snap *s, uint64_t stop_ns)
+{
+	struct ckpti_view v;
+	struct ckpti_r_set *rec;
+
+	if (!ckpti_image_first(&s->img, CKPTI_R_SET, &v))
+		return;
+	rec = (struct ckpti_r_set *)(s->img.buf + ((const uint8_t *)v.fixed - s->img.buf));
+	rec->nthreads = s->nthreads;
+	rec->restarts = s->restarts;
+	rec->mem_bytes = s->mem_bytes;
+	rec->stored_bytes = s->stored_bytes;
+	rec->stop_ns = stop_ns;
+	rec->eintr_hidden = s->eintr_hidden;
+	rec->eintr_lost = s->eintr_lost;
+}
+
+/* Content of files and of shared memory with a descriptor: one data file for the set. */
+static int open_content(struct ckpti_snap *s, struct ckpti_err *err)
+{
+	return ckpti_store_datafile(s->store, 0, &s->cap.content_file, &s->cap.content_fd, err);
+}
+
+/* Everything between first in and last out. */
+static int capture(struct ckpti_snap *s, struct ckpti_err *err)
+{
+	int r = add_set_record(s, err);
+
+	if (r == 0)
+		r = ckpti_machine_record(&s->img, err);
+	if (r == 0)
+		r = ckpti_snap_descriptors(s, err);
+	if (r == 0)
+		r = ckpti_snap_memory(s, err);
+	if (r == 0)
+		r = ckpti_snap_objects(s, err);
+	if (r == 0)
+		r = ckpti_store_datafile_done(s->store, s->cap.content_file, s->cap.content_end,
+					      err);
+	ckpti_snap_close_descriptors(s);
+	return r;
+}
+
+static int commit(struct ckpti_snap *s, uint64_t stop_ns, struct ckpti_err *err)
+{
+	const struct ckpti_create_req *req = s->set->req;
+	struct timespec ts;
+	struct ckpti_header hdr = {
+		.generation = ckpti_store_generation(s->store),
+		.page_size = (uint32_t)sysconf(_SC_PAGESIZE),
+		.uid = s->set->member[0].info.uid[0],
+	};
+	int r;
+
+	s->stored_bytes += s->cap.content_end;
+	complete_set_record(s, stop_ns);
+	r = ckpti_snap_pins(s, true, err);
+	if (r == 0)
+		r = ckpti_store_hash(s->store, &s->img, req->progress, req->progress_arg, err);
+	if (r < 0)
+		return r;
+	(void)clock_gettime(CLOCK_REALTIME, &ts);
+	hdr.ctime_ns = ts.tv_sec * 1000000000L + ts.tv_nsec;
+	return ckpti_store_commit(s->store, &s->img, &hdr, req->keep ? req->keep : 1, err);
+}
+
+/* Processes with thousands of descriptors: we hold one duplicate of each description. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit lim;
+
+	if (getrlimit(RLIMIT_NOFILE, &lim) == 0) {
+		lim.rlim_cur = lim.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &lim);
+	}
+}
+
+/* A dry run asks the same questions as the muster, of processes that run on. */
+static int dry_run(struct ckpti_set *set, struct ckpti_err *err)
+{
+	for (size_t i = 0; i < set->n; i++) {
+		int r = set->member[i].state == CKPTI_MEMBER_ZOMBIE
+				? 0
+				: ckpti_check_member(set, &set->member[i], NULL, NULL, err);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int checkpoint(struct ckpti_set *set, struct ckpti_store *store,
+		      struct ckpti_create_result *ret, struct ckpti_err *err)
+{
+	const struct ckpti_create_req *req = set->req;
+	uint64_t start = ckpti_now_ns(), stop_ns;
+	struct ckpti_snap s;
+	int r;
+
+	ckpti_snap_init(&s, set, store);
+	r = open_content(&s, err);
+	if (r == 0)
+		r = ckpti_link_listen(set, err);
+	if (r == 0)
+		r = ckpti_set_prepare(set, err);
+	if (r == 0)
+		r = ckpti_set_muster(set, err);
+	if (r == 0)
+		r = capture(&s, err);
+	/* The targets of -k stand still until the image is safe: nothing that they do is lost. */
+	if (r < 0 || !req->kill)
+		ckpti_set_resume(set, r, r < 0 ? 0 : ckpti_store_generation(store));
+	stop_ns = set->first_in_ns ? ckpti_now_ns() - set->first_in_ns : 0;
+	if (r == 0)
+		r = commit(&s, stop_ns, err);
+	if (r == 0 && req->kill)
+		ckpti_set_kill(set);
+	if (r == 0) {
+		ret->generation = ckpti_store_generation(store);
+		ret->nprocs = (uint32_t)set->n;
+		ret->nthreads = s.nthreads;
+		ret->mem_bytes = s.mem_bytes;
+		ret->stored_bytes = s.stored_bytes;
+		ret->stop_ns = stop_ns;
+		ret->durable_ns = ckpti_now_ns() - start;
+		ret->eintr_hidden = s.eintr_hidden;
+		ret->eintr_lost = s.eintr_lost;
+		ckpti_registry_note(set->set_id, ckpti_store_path(store), ret->generation);
+	}
+	ckpti_snap_done(&s);
+	return r;
+}
+
+int ckpti_create(const struct ckpti_create_req *req, struct ckpti_create_result *ret,
+		 struct ckpti_err *err)
+{
+	struct ckpti_store *store = NULL;
+	struct ckpti_set set;
+	int lock = -1;
+	int r;
+
+	memset(ret, 0, sizeof(*ret));
+	raise_descriptor_limit();
+	ckpti_set_init(&set, req);
+	r = ckpti_set_scan(&set, err);
+	if (r == 0 && req->dryrun) {
+		r = dry_run(&set, err);
+		ckpti_set_done(&set, r, 0);
+		return r;
+	}
+	if (r == 0)
+		r = lock = lock_set(&set, err);
+	if (r >= 0)
+		r = ckpti_store_open_write(
+			req->dir, CKPTI_STORE_CREATE | (req->force ? CKPTI_STORE_FORCE : 0), &store,
+			err);
+	if (r == 0)
+		r = checkpoint(&set, store, ret, err);
+	ckpti_set_done(&set, r, 0);
+	ckpti_store_close(store);
+	if (lock >= 0)
+		(void)close(lock);
+	return r;
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A restart in progress.  Three processes take part:
+ *
+ *   cpr -r        loads and checks the image, decides about ids, makes the builder, then waits for the
+ *                 root's end and hands signals on (restart.c)
+ *   the builder   pid 1 of a private pid namespace, or a subreaper: recreates objects, forks the tree,
+ *                 plants the restorer in each process, then lives on as their init (builder.c)
+ *   the processes forked by the builder and by each other (tree.c), ordinary code until they exec the
+ *                 recorded binary; at the exec stop the builder plants the restorer (plant.c, plan.c)
+ */
+#ifndef CKPT_CORE_LIFE_H
+#define CKPT_CORE_LIFE_H
+
+#include <sys/types.h>
+
+#include "core/core.h"
+#include "image/image.h"
+
+/* Where a process of the tree stands while it is being built; in memory that all share. */
+struct ckpti_slot {
+	int32_t pid;      /* as the builder sees it */
+	uint32_t at_exec; /* futex word: 1 when it waits for its tracer */
+	uint32_t go;      /* futex word: 1 = exec now */
+};
+
+struct ckpti_shared_build {
+	uint32_t abort;    /* somebody failed: all give up */
+	uint32_t count[4]; /* barriers; futex words */
+	uint32_t err_lock;
+	struct ckpti_err err; /* of the first that failed */
+	struct ckpti_slot slot[];
+};
+
+struct ckpti_life_file { /* a data file or a rebuilt shared object */
+	uint32_t id;
+	int fd;
+};
+
+struct ckpti_life_shm {
+	struct ckpti_r_shm rec;
+	const char *name;
+	int fd;
+	bool existed; /* a file that was there: its content is put back when there is no way back */
+};
+
+struct ckpti_life_pin {
+	struct ckpti_r_mapfile rec;
+	char *path; /* the file that has the recorded content */
+};
+
+struct ckpti_life {
+	const struct ckpti_restart_req *req;
+	struct ckpti_store *store;
+	struct ckpti_image img;
+	struct ckpti_r_set set;
+	struct ckpti_rebuild rb;
+	struct ckpti_r_proc *proc; /* parents before children */
+	size_t nproc;
+	uint32_t nlive;
+	enum ckpti_ids ids; /* decided */
+	bool userns;        /* the private namespace needs a user namespace */
+	bool timens;
+	struct ckpti_life_file *data;
+	size_t ndata;
+	struct ckpti_life_shm *shm;
+	size_t nshm;
+	struct ckpti_life_pin *pin;
+	size_t npin;
+	struct ckpti_shared_build *build;
+	int ready[2], go[2], fail[2]; /* pipes */
+	int keep_first, keep_last; /* data and shared memory: live on through the exec, then closed */
+	int desc_first;               /* recreated descriptions lie from here on */
+};
+
+/* rebuild.c: objects of the set, in the builder. */
+int ckpti_life_check(struct ckpti_life *life, struct ckpti_err *err); /* changes nothing */
+int ckpti_life_objects(struct ckpti_life *life, struct ckpti_err *err);
+int ckpti_life_settle(struct ckpti_life *life, struct ckpti_err *err);
+void ckpti_life_close_objects(struct ckpti_life *life);
+
+/* tree.c: fork the processes; returns in the builder when all stand before their exec. */
+int ckpti_tree_build(struct ckpti_life *life, struct ckpti_err *err);
+
+/* plan.c: the restorer's orders for process `i`; malloc'ed, *ret_size bytes.  Addresses that depend on
+ * where it is planted are filled in by ckpti_plant(). */
+struct ckpti_plan;
+int ckpti_plan_make(struct ckpti_life *life, size_t i, struct ckpti_plan **ret,
+		    struct ckpti_err *err);
+
+/* plant.c: let slot i exec, stop it there, put the restorer in, let it run. */
+int ckpti_plant(struct ckpti_life *life, size_t i, struct ckpti_err *err);
+
+/* builder.c: never returns; ctl is the socket to cpr. */
+_Noreturn void ckpti_builder(struct ckpti_life *life, int ctl);
+
+/* What the builder tells cpr over ctl. */
+enum ckpti_ctl_type {
+	CKPTI_CTL_FAILED = 1,
+	CKPTI_CTL_STARTED,
+	CKPTI_CTL_ENDED
+};
+struct ckpti_ctl {
+	uint32_t type;
+	int32_t value; /* STARTED: root's pid in the builder's namespace, ENDED: wait status */
+	struct ckpti_err err;
+};
+
+/* ids.c */
+int ckpti_ids_decide(struct ckpti_life *life, struct ckpti_err *err);
+/* Enter the namespaces that were decided on; the next child is in them. */
+int ckpti_ids_enter(struct ckpti_life *life, struct ckpti_err *err);
+/* In that child: what only works from inside. */
+int ckpti_ids_inside(struct ckpti_life *life, struct ckpti_err *err);
+/* The clock as processes of pid's time namespace see it. */
+int64_t ckpti_clock_of(int pid, int clock);
+
+#endif

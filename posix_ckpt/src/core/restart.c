@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A restart as cpr sees it: everything that can be checked is checked before anything is started;
+ * then the builder does the work in its namespaces, and cpr waits for the root, handing on signals.
+ */
+#include <errno.h>
+#include <grp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/capture.h"
+#include "core/life.h"
+#include "core/procfs.h"
+
+static int load(struct ckpti_life *life, struct ckpti_err *err)
+{
+	const struct ckpti_restart_req *req = life->req;
+	int r = ckpti_store_open_read(req->dir, &life->store, err);
+
+	if (r == 0)
+		r = ckpti_store_load(life->store, req->generation, &life->img, err);
+	if (r == 0)
+		r = ckpti_machine_check(&life->img, err);
+	if (r == 0)
+		r = ckpti_store_verify(life->store, &life->img, req->progress, req->progress_arg,
+				       err);
+	return r;
+}
+
+/* Root may restart a user's image, but then becomes that user first. */
+static int become_owner(const struct ckpti_life *life, struct ckpti_err *err)
+{
+	uid_t uid = ckpti_image_header(&life->img)->uid;
+	struct ckpti_r_proc p;
+	struct ckpti_view v;
+
+	if (uid == getuid())
+		return 0;
+	if (geteuid() != 0)
+		return ckpti_err(err, -EPERM, "the image is of user %u", uid);
+	if (!ckpti_image_first(&life->img, CKPTI_R_PROC, &v))
+		return ckpti_err(err, -EBADMSG, "the image has no processes");
+	CKPTI_FIXED(&v, &p);
+	if (setgroups(0, NULL) < 0 || setresgid(p.gid[0], p.gid[0], p.gid[0]) < 0 ||
+	    setresuid(uid, uid, uid) < 0)
+		return ckpti_err(err, -errno, "cannot become user %u: %s", uid, strerror(errno));
+	/* Changing ids made us undumpable, which would hide our own /proc entries from us. */
+	(void)prctl(PR_SET_DUMPABLE, 1);
+	return 0;
+}
+
+/* The number by which we know the process that the builder calls `inner`. */
+static int outer_pid(int builder, int inner)
+{
+	int *pids = NULL;
+	size_t n = 0;
+	int found = 0;
+
+	if (ckpti_procfs_numbers("/proc", &pids, &n) < 0)
+		return 0;
+	for (size_t i = 0; i < n && !found; i++) {
+		struct ckpti_procinfo p;
+
+		if (ckpti_procfs_read(pids[i], &p) < 0 || p.inner_pid != inner)
+			continue;
+		/* the number may exist in several namespaces: ours is below the builder */
+		if (p.ppid == builder)
+			found = pids[i];
+	}
+	free(pids);
+	return found;
+}
+
+static int start_builder(struct ckpti_life *life, int *ret_ctl, pid_t *ret_pid,
+			 struct ckpti_err *err)
+{
+	size_t size = sizeof(*life->build) + life->nproc * sizeof(struct ckpti_slot);
+	int pair[2], r;
+	pid_t pid;
+
+	life->build = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (life->build == MAP_FAILED)
+		return ckpti_err(err, -errno, "out of memory");
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return ckpti_err(err, -errno, "cannot make a socket: %s", strerror(errno));
+	r = ckpti_ids_enter(life, err);
+	if (r < 0)
+		return r;
+	(void)fflush(NULL);
+	pid = fork();
+	if (pid < 0)
+		return ckpti_err(err, -errno, "cannot fork: %s", strerror(errno));
+	if (pid == 0) {
+		(void)close(pair[0]);
+		ckpti_builder(life, pair[1]);
+	}
+	(void)close(pair[1]);
+	*ret_ctl = pair[0];
+	*ret_pid = pid;
+	return 0;
+}
+
+/* Until the root ends: signals go down, messages come up. */
+static int supervise(struct ckpti_life *life, int ctl, pid_t builder, int sfd, int *ret_wstatus,
+		     struct ckpti_err *err)
+{
+	struct pollfd pfd[2] = {{.fd = ctl, .events = POLLIN}, {.fd = sfd, .events = POLLIN}};
+
+	for (;;) {
+		struct signalfd_siginfo si;
+		struct ckpti_ctl msg;
+		ssize_t n;
+
+		if (poll(pfd, 2, -1) < 0 && errno != EINTR)
+			return -errno;
+		if (pfd[1].revents && read(sfd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
+			int signo = (int)si.ssi_signo;
+
+			/* What the terminal sent to our group has reached the tree already. */
+			if (si.ssi_code != SI_KERNEL || life->req->job)
+				(void)send(ctl, &signo, sizeof(signo), MSG_NOSIGNAL);
+		}
+		if (!pfd[0].revents)
+			continue;
+		n = recv(ctl, &msg, sizeof(msg), 0);
+		if (n != (ssize_t)sizeof(msg))
+			return ckpti_err(err, -EOWNERDEAD, "the restored processes were killed");
+		if (msg.type == CKPTI_CTL_FAILED) {
+			*err = msg.err;
+			(void)waitpid(builder, NULL, 0);
+			return msg.err.code ? msg.err.code : -EIO;
+		}
+		if (msg.type == CKPTI_CTL_STARTED && life->req->started)
+			life->req->started(life->req->started_arg,
+					   life->ids == CKPTI_IDS_PRIVATE
+						   ? outer_pid(builder, msg.value)
+						   : msg.value,
+					   life->set.generation);
+		if (msg.type == CKPTI_CTL_ENDED) {
+			*ret_wstatus = msg.value;
+			return 0;
+		}
+	}
+}
+
+static void life_free(struct ckpti_life *life)
+{
+	for (size_t i = 0; i < life->npin; i++)
+		free(life->pin[i].path);
+	for (size_t i = 0; i < life->rb.ndesc; i++)
+		free(life->rb.desc[i].priv);
+	free(life->rb.desc);
+	free(life->proc);
+	free(life->data);
+	free(life->shm);
+	free(life->pin);
+	ckpti_image_free(&life->img);
+	ckpti_store_close(life->store);
+}
+
+int ckpti_restart(const struct ckpti_restart_req *req, int *ret_wstatus, struct ckpti_err *err)
+{
+	static const int handed_on[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGUSR1,
+					SIGUSR2, SIGALRM, SIGCONT, SIGWINCH};
+	struct ckpti_life life = {.req = req};
+	sigset_t mask, old;
+	pid_t builder = 0;
+	int ctl = -1, sfd = -1, r;
+
+	r = load(&life, err);
+	if (r == 0)
+		r = become_owner(&life, err);
+	if (r == 0)
+		r = ckpti_life_check(&life, err);
+	if (r == 0)
+		r = ckpti_ids_decide(&life, err);
+	if (r == 0 && !req->check) {
+		(void)sigemptyset(&mask);
+		for (size_t i = 0; i < sizeof(handed_on) / sizeof(*handed_on); i++)
+			(void)sigaddset(&mask, handed_on[i]);
+		(void)sigprocmask(SIG_BLOCK, &mask, &old);
+		sfd = signalfd(-1, &mask, SFD_CLOEXEC);
+		r = start_builder(&life, &ctl, &builder, err);
+		if (r == 0)
+			r = supervise(&life, ctl, builder, sfd, ret_wstatus, err);
+		(void)sigprocmask(SIG_SETMASK, &old, NULL);
+	}
+	if (ctl >= 0)
+		(void)close(ctl);
+	if (sfd >= 0)
+		(void)close(sfd);
+	life_free(&life);
+	return r;
+}

@@ -1,0 +1,512 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Who belongs to the set: the named processes, and for a tree everything below them.  A process that
+ * lost its parent is found by the set's identity in its environment (CKPT_SET), which fork and exec
+ * hand on.
+ */
+#include "core/set.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "agent/agent.h"
+#include "ckpt.h"
+
+uint64_t ckpti_now_ns(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000U + (uint64_t)ts.tv_nsec;
+}
+
+void ckpti_set_init(struct ckpti_set *set, const struct ckpti_create_req *req)
+{
+	memset(set, 0, sizeof(*set));
+	set->req = req;
+	set->listener = -1;
+	set->signo = SIGRTMAX - 2;
+}
+
+static void member_done(struct ckpti_member *m)
+{
+	if (m->sock >= 0)
+		(void)close(m->sock);
+	if (m->mailbox)
+		(void)munmap(m->mailbox, CKPTI_MAILBOX_SIZE);
+	if (m->mailbox_fd >= 0)
+		(void)close(m->mailbox_fd);
+	m->sock = m->mailbox_fd = -1;
+	m->mailbox = NULL;
+}
+
+void ckpti_set_resume(struct ckpti_set *set, int error, uint64_t generation)
+{
+	for (size_t i = 0; i < set->n; i++) {
+		struct ckpti_member *m = &set->member[i];
+		struct ckpti_msg msg;
+
+		if (m->sock < 0)
+			continue;
+		memset(&msg, 0, sizeof(msg));
+		msg.type = CKPTI_M_RESUME;
+		msg.protocol = CKPTI_PROTOCOL;
+		msg.error = error;
+		msg.value = generation;
+		(void)send(m->sock, &msg, sizeof(msg), MSG_NOSIGNAL);
+		member_done(m);
+	}
+}
+
+void ckpti_set_kill(struct ckpti_set *set)
+{
+	for (size_t i = 0; i < set->n; i++)
+		if (set->member[i].state == CKPTI_MEMBER_IN)
+			(void)kill(set->member[i].info.pid, SIGKILL);
+}
+
+void ckpti_set_done(struct ckpti_set *set, int error, uint64_t generation)
+{
+	ckpti_set_resume(set, error, generation);
+	for (size_t i = 0; i < set->n; i++)
+		member_done(&set->member[i]);
+	free(set->member);
+	set->member = NULL;
+	set->n = 0;
+	if (set->listener >= 0)
+		(void)close(set->listener);
+	set->listener = -1;
+}
+
+struct ckpti_member *ckpti_set_find(struct ckpti_set *set, int pid)
+{
+	for (size_t i = 0; i < set->n; i++)
+		if (set->member[i].info.pid == pid)
+			return &set->member[i];
+	return NULL;
+}
+
+/* ---- one look at /proc -------------------------------------------------------------------- */
+
+struct snapshot {
+	struct ckpti_procinfo *p;
+	size_t n;
+	uint8_t *in;
+};
+
+static int take_snapshot(struct snapshot *s)
+{
+	int *pids = NULL;
+	size_t n;
+	int r = ckpti_procfs_numbers("/proc", &pids, &n);
+
+	if (r < 0)
+		return r;
+	s->p = calloc(n ? n : 1, sizeof(*s->p));
+	s->in = calloc(n ? n : 1, 1);
+	s->n = 0;
+	if (!s->p || !s->in) {
+		free(pids);
+		return -ENOMEM;
+	}
+	for (size_t i = 0; i < n; i++)
+		if (ckpti_procfs_read(pids[i], &s->p[s->n]) == 0)
+			s->n++;
+	free(pids);
+	return 0;
+}
+
+static void drop_snapshot(struct snapshot *s)
+{
+	free(s->p);
+	free(s->in);
+}
+
+static int named(const struct ckpti_target *t, const struct ckpti_procinfo *p)
+{
+	switch (t->type) {
+	case P_PGID:
+		return p->pgid == t->id;
+	case P_SID:
+		return p->sid == t->id;
+	default:
+		return p->pid == t->id;
+	}
+}
+
+static int whole_tree(const struct ckpti_set *set)
+{
+	for (size_t i = 0; i < set->req->ntarget; i++)
+		if (set->req->target[i].type == P_HID)
+			return 1;
+	return 0;
+}
+
+static uint64_t set_id_of(int pid)
+{
+	char text[32];
+
+	if (ckpti_procfs_environ(pid, "CKPT_SET", text, sizeof(text)) != 1)
+		return 0;
+	return strtoull(text, NULL, 16);
+}
+
+/* Ourselves and whatever we started are never members, although ckpt_create() makes us a child. */
+static int ours(const struct snapshot *s, const struct ckpti_procinfo *p)
+{
+	int pid = p->pid;
+
+	for (size_t depth = 0; depth < s->n && pid > 1; depth++) {
+		size_t i;
+
+		if (pid == getpid())
+			return 1;
+		for (i = 0; i < s->n && s->p[i].pid != pid; i++)
+			;
+		if (i == s->n)
+			return 0;
+		pid = s->p[i].ppid;
+	}
+	return 0;
+}
+
+static void mark(const struct ckpti_set *set, struct snapshot *s)
+{
+	int tree = whole_tree(set);
+	int more = 1;
+
+	for (size_t i = 0; i < s->n; i++) {
+		for (size_t t = 0; t < set->req->ntarget; t++)
+			if (named(&set->req->target[t], &s->p[i]))
+				s->in[i] = 1;
+		if (!s->in[i] && tree && set->set_id && s->p[i].state != 'Z' &&
+		    s->p[i].uid[0] == getuid() && set_id_of(s->p[i].pid) == set->set_id)
+			s->in[i] = 1;
+	}
+	while (tree && more) {
+		more = 0;
+		for (size_t i = 0; i < s->n; i++) {
+			if (s->in[i])
+				continue;
+			for (size_t j = 0; j < s->n; j++) {
+				if (s->in[j] && s->p[j].pid == s->p[i].ppid) {
+					s->in[i] = 1;
+					more = 1;
+					break;
+				}
+			}
+		}
+	}
+	for (size_t i = 0; i < s->n; i++)
+		if (s->in[i] && ours(s, &s->p[i]))
+			s->in[i] = 0;
+}
+
+static int add_member(struct ckpti_set *set, const struct ckpti_procinfo *p)
+{
+	struct ckpti_member *bigger = realloc(set->member, (set->n + 1) * sizeof(*bigger));
+	struct ckpti_member *m;
+
+	if (!bigger)
+		return -ENOMEM;
+	set->member = bigger;
+	m = &set->member[set->n++];
+	memset(m, 0, sizeof(*m));
+	m->info = *p;
+	m->sock = m->mailbox_fd = -1;
+	m->seen_ns = ckpti_now_ns();
+	m->state = p->state == 'Z' && p->nthreads <= 1 ? CKPTI_MEMBER_ZOMBIE : CKPTI_MEMBER_NEW;
+	return 1;
+}
+
+/* A member that has ended, or whose number now belongs to another process, is dropped. */
+static void drop_gone(struct ckpti_set *set, const struct snapshot *s)
+{
+	size_t keep = 0;
+
+	for (size_t i = 0; i < set->n; i++) {
+		struct ckpti_member *m = &set->member[i];
+		size_t j;
+
+		for (j = 0; j < s->n; j++)
+			if (s->p[j].pid == m->info.pid && s->in[j] &&
+			    s->p[j].start_time == m->info.start_time)
+				break;
+		if (j == s->n) {
+			member_done(m);
+			continue;
+		}
+		m->info = s->p[j];
+		if (s->p[j].state == 'Z' && s->p[j].nthreads <= 1) {
+			member_done(m);
+			m->state = CKPTI_MEMBER_ZOMBIE;
+		}
+		set->member[keep++] = *m;
+	}
+	set->n = keep;
+}
+
+/* Returns the number of members that are new, or -errno. */
+static int scan(struct ckpti_set *set)
+{
+	struct snapshot s = {0};
+	int r = take_snapshot(&s);
+	int fresh = 0;
+
+	if (r == 0) {
+		mark(set, &s);
+		drop_gone(set, &s);
+		for (size_t i = 0; r >= 0 && i < s.n; i++) {
+			if (!s.in[i] || ckpti_set_find(set, s.p[i].pid))
+				continue;
+			r = add_member(set, &s.p[i]);
+			fresh++;
+		}
+	}
+	drop_snapshot(&s);
+	return r < 0 ? r : fresh;
+}
+
+int ckpti_set_scan(struct ckpti_set *set, struct ckpti_err *err)
+{
+	const struct ckpti_target *t = &set->req->target[0];
+	char text[32];
+	int r;
+
+	if (t->type != P_PGID && t->type != P_SID) {
+		set->root = (int)t->id;
+		set->set_id = set_id_of(set->root);
+		if (ckpti_procfs_environ(set->root, "CKPT_SIGNO", text, sizeof(text)) == 1 &&
+		    atoi(text) >= SIGRTMIN && atoi(text) <= SIGRTMAX)
+			set->signo = atoi(text);
+	}
+	r = scan(set);
+	if (r < 0)
+		return ckpti_err(err, r, "cannot read /proc: %s", strerror(-r));
+	if (set->n == 0)
+		return ckpti_err(err, -ESRCH, "no such process: %" PRId64, t->id);
+	return 0;
+}
+
+/* ---- may it be signalled? ----------------------------------------------------------------- */
+
+static int has_agent(int pid)
+{
+	char *text = ckpti_procfs_slurp(pid, "maps", NULL);
+	int r = text && strstr(text, "/libckpt.so") != NULL;
+
+	free(text);
+	return r;
+}
+
+int ckpti_set_eligible(struct ckpti_set *set, struct ckpti_member *m, struct ckpti_err *err)
+{
+	const struct ckpti_procinfo *p = &m->info;
+	uint64_t bit = 1ULL << (set->signo - 1);
+	int pid = p->pid;
+
+	if (p->uid[0] != p->uid[1] || p->uid[0] != p->uid[2])
+		return ckpti_err_obj(
+			err, -EPERM, pid, p->comm,
+			"runs with changed user ids (setuid): it cannot be checkpointed");
+	if (getuid() != 0 && p->uid[0] != getuid())
+		return ckpti_err_obj(err, -EPERM, pid, p->comm, "belongs to another user");
+	if (p->tracer)
+		return ckpti_err_obj(
+			err, -EPERM, pid, p->comm,
+			"is traced by process %d (debugger or strace): detach it first", p->tracer);
+	if (p->state == 'Z')
+		return ckpti_err_obj(err, -ENOTSUP, pid, p->comm,
+				     "its main thread has ended while others run");
+	if (p->seccomp)
+		return ckpti_err_obj(err, -ENOTSUP, pid, p->comm,
+				     "has a seccomp filter, which cannot be read back");
+	if (p->sig_caught & bit) {
+		if (has_agent(pid))
+			return 0;
+		return ckpti_err_obj(err, -ENOLINK, pid, p->comm,
+				     "handles signal %d itself and has no libckpt; start it with "
+				     "'cpr run'",
+				     set->signo);
+	}
+	/* Between fork, exec and the agent's start: the handler will stand in a moment. */
+	if (ckpti_now_ns() - m->seen_ns < 1000000000U)
+		return -EAGAIN;
+	return ckpti_err_obj(err, -ENOLINK, pid, p->comm,
+			     "has no libckpt (static, setuid or started without 'cpr run'): it "
+			     "cannot be checkpointed");
+}
+
+/* ---- the muster --------------------------------------------------------------------------- */
+
+/* A thread of the process that has the signal open, the main thread if possible; 0 when none. */
+static int open_thread(int pid, uint64_t bit)
+{
+	struct ckpti_procinfo t;
+	char dir[64];
+	int *tids = NULL;
+	size_t n = 0;
+	int found = 0;
+
+	(void)snprintf(dir, sizeof(dir), "/proc/%d/task", pid);
+	if (ckpti_procfs_numbers(dir, &tids, &n) < 0)
+		return 0;
+	for (size_t i = 0; i < n && !found; i++)
+		if (ckpti_procfs_read(tids[i], &t) == 0 && t.state != 'Z' && !(t.sig_blocked & bit))
+			found = tids[i];
+	free(tids);
+	return found;
+}
+
+/* What the thread is in rides along, so that its handler can repeat an interrupted call. */
+static void add_syscall(int tid, siginfo_t *info)
+{
+	char *text = ckpti_procfs_slurp(tid, "syscall", NULL);
+	uint64_t sp = 0, ip = 0;
+	int32_t nr = -1;
+	uint32_t low;
+
+	if (text &&
+	    sscanf(text, "%d %*x %*x %*x %*x %*x %*x %" SCNx64 " %" SCNx64, &nr, &sp, &ip) != 3)
+		nr = -1;
+	free(text);
+	low = (uint32_t)ip;
+	memcpy((char *)info + 32, &sp, sizeof(sp));
+	memcpy((char *)info + 40, &nr, sizeof(nr));
+	memcpy((char *)info + 44, &low, sizeof(low));
+}
+
+int ckpti_set_knock(struct ckpti_set *set, struct ckpti_member *m, int code)
+{
+	int tid = open_thread(m->info.pid, 1ULL << (set->signo - 1));
+	siginfo_t info;
+
+	if (!tid) {
+		(void)snprintf(m->why, sizeof(m->why), "blocks signal %d in every thread",
+			       set->signo);
+		return -EAGAIN;
+	}
+	memset(&info, 0, sizeof(info));
+	info.si_signo = set->signo;
+	info.si_code = code;
+	info.si_pid = getpid();
+	info.si_uid = getuid();
+	memcpy((char *)&info + 24, &set->nonce, sizeof(set->nonce));
+	add_syscall(tid, &info);
+	m->knock_ns = ckpti_now_ns();
+	return syscall(SYS_rt_tgsigqueueinfo, m->info.pid, tid, set->signo, &info) < 0 ? -errno : 0;
+}
+
+/* Signal those that are new or silent; returns how many live members are not in, or -errno. */
+static int knock_all(struct ckpti_set *set, struct ckpti_err *err)
+{
+	uint64_t now = ckpti_now_ns();
+	int missing = 0;
+
+	for (size_t i = 0; i < set->n; i++) {
+		struct ckpti_member *m = &set->member[i];
+		int r;
+
+		if (m->state == CKPTI_MEMBER_IN || m->state == CKPTI_MEMBER_ZOMBIE)
+			continue;
+		missing++;
+		/* A vfork child, or a process between exec and its agent, did not hear the first. */
+		if (m->state == CKPTI_MEMBER_KNOCKED && now - m->knock_ns < 20000000U)
+			continue;
+		if (ckpti_procfs_read(m->info.pid, &m->info) < 0)
+			continue;
+		r = ckpti_set_eligible(set, m, err);
+		if (r == -EAGAIN)
+			continue;
+		if (r < 0)
+			return r;
+		if (ckpti_set_knock(set, m, CKPTI_SI_REQUEST) == 0)
+			m->state = CKPTI_MEMBER_KNOCKED;
+	}
+	return missing;
+}
+
+static const char *why_silent(const struct ckpti_member *m)
+{
+	if (m->why[0])
+		return m->why;
+	if (m->info.state == 'T')
+		return "is stopped; send it SIGCONT first";
+	if (m->info.state == 'D')
+		return "sleeps uninterruptibly in the kernel";
+	return "did not come in";
+}
+
+static int overdue(struct ckpti_set *set, struct ckpti_err *err)
+{
+	for (size_t i = 0; i < set->n; i++) {
+		const struct ckpti_member *m = &set->member[i];
+		char *wchan;
+
+		if (m->state == CKPTI_MEMBER_IN || m->state == CKPTI_MEMBER_ZOMBIE)
+			continue;
+		wchan = ckpti_procfs_slurp(m->info.pid, "wchan", NULL);
+		(void)ckpti_err_obj(err, -ETIMEDOUT, m->info.pid, m->info.comm,
+				    "%s within the time limit (state %c, wait channel %s)",
+				    why_silent(m), m->info.state, wchan ? wchan : "unknown");
+		free(wchan);
+		return set->req->policy == CKPTI_POLICY_SKIP ? -EAGAIN : -ETIMEDOUT;
+	}
+	return -ETIMEDOUT;
+}
+
+/* Parents in front of their children, whatever the order in which they were found. */
+static void sort_members(struct ckpti_set *set)
+{
+	for (size_t i = 0; i < set->n; i++) {
+		for (size_t j = i + 1; j < set->n; j++) {
+			struct ckpti_member tmp;
+
+			if (set->member[i].info.ppid != set->member[j].info.pid)
+				continue;
+			tmp = set->member[i];
+			set->member[i] = set->member[j];
+			set->member[j] = tmp;
+			j = i; /* the new one at i may have its parent further down as well */
+		}
+	}
+}
+
+int ckpti_set_muster(struct ckpti_set *set, struct ckpti_err *err)
+{
+	unsigned limit_ms = set->req->timeout_ms ? set->req->timeout_ms : 10000;
+	uint64_t deadline = ckpti_now_ns() + (uint64_t)limit_ms * 1000000U;
+	int missing, r;
+
+	for (;;) {
+		missing = knock_all(set, err);
+		if (missing < 0)
+			return missing;
+		if (missing) {
+			r = ckpti_link_poll(set, 2, err);
+			if (r < 0)
+				return r;
+			if (ckpti_now_ns() > deadline)
+				return overdue(set, err);
+		}
+		/* With everybody in, a scan that finds nobody new ends the muster. */
+		r = scan(set);
+		if (r < 0)
+			return ckpti_err(err, r, "cannot read /proc: %s", strerror(-r));
+		if (set->n == 0)
+			return ckpti_err(err, -ESRCH, "the processes have ended");
+		if (r == 0 && missing == 0)
+			break;
+	}
+	sort_members(set);
+	return 0;
+}

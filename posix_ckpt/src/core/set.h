@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The set of processes that a request names, and the muster of all of them.
+ *
+ * The kernel's own tables are the truth: /proc is read until every live member stands still and a
+ * further scan finds nobody new.  A process that stands still creates no other, so that last scan is
+ * exact.
+ */
+#ifndef CKPT_CORE_SET_H
+#define CKPT_CORE_SET_H
+
+#include "agent/protocol.h"
+#include "core/core.h"
+#include "core/procfs.h"
+
+#define CKPTI_MAILBOX_SIZE (256UL << 20) /* sparse: only what is used takes memory */
+
+enum ckpti_member_state {
+	CKPTI_MEMBER_NEW,     /* seen, not signalled yet */
+	CKPTI_MEMBER_KNOCKED, /* signalled */
+	CKPTI_MEMBER_IN,      /* all its threads stand still, its agent listens */
+	CKPTI_MEMBER_ZOMBIE,
+};
+
+struct ckpti_member {
+	struct ckpti_procinfo info;
+	enum ckpti_member_state state;
+	int sock; /* -1 */
+	int mailbox_fd;
+	uint8_t *mailbox;
+	uint64_t block, resume; /* from HELLO */
+	uint64_t seen_ns, knock_ns;
+	bool prepared;
+	char why[160]; /* what kept it from coming in, as far as known */
+};
+
+struct ckpti_set {
+	const struct ckpti_create_req *req;
+	struct ckpti_member *member; /* parents before children after the muster */
+	size_t n;
+	int root;        /* pid of the first target's process, 0 for groups and sessions */
+	uint64_t set_id; /* of `cpr run`, 0 unknown */
+	uint64_t nonce;
+	int listener;
+	int signo;
+	uint64_t first_in_ns;
+};
+
+void ckpti_set_init(struct ckpti_set *set, const struct ckpti_create_req *req);
+/* Lets every member go (error = result of the round) and frees. */
+void ckpti_set_done(struct ckpti_set *set, int error, uint64_t generation);
+
+/* Find the members without touching them; -ESRCH when there are none. */
+int ckpti_set_scan(struct ckpti_set *set, struct ckpti_err *err);
+/* Could this process be checkpointed?  0, or -errno with the reason; -EAGAIN while an exec is in
+ * progress. */
+int ckpti_set_eligible(struct ckpti_set *set, struct ckpti_member *m, struct ckpti_err *err);
+/* prepare.c: let processes that registered checkpoint handlers run them, in normal context, before
+ * anything stops. */
+int ckpti_set_prepare(struct ckpti_set *set, struct ckpti_err *err);
+/* Send a request (CKPTI_SI_*) to a thread of m that has the signal open; -EAGAIN when none has. */
+int ckpti_set_knock(struct ckpti_set *set, struct ckpti_member *m, int code);
+/* check.c: would the capture refuse anything of this process?  Looks only.  fn (may be NULL) hears of
+ * each finding; the first refusal is returned. */
+int ckpti_check_member(struct ckpti_set *set, struct ckpti_member *m, ckpti_finding_f fn, void *arg,
+		       struct ckpti_err *err);
+/* Bring everybody in. */
+int ckpti_set_muster(struct ckpti_set *set, struct ckpti_err *err);
+/* Let everybody go on and tell the result; members keep their records. */
+void ckpti_set_resume(struct ckpti_set *set, int error, uint64_t generation);
+/* SIGKILL to every member. */
+void ckpti_set_kill(struct ckpti_set *set);
+
+struct ckpti_member *ckpti_set_find(struct ckpti_set *set, int pid);
+
+/* muster_link.c: the coordinator's side of the protocol. */
+int ckpti_link_listen(struct ckpti_set *set, struct ckpti_err *err);
+/* Take connections and first messages for at most timeout_ms. */
+int ckpti_link_poll(struct ckpti_set *set, int timeout_ms, struct ckpti_err *err);
+/* One command, its answer.  fd >= 0 rides along.  FDS answers go to on_fds. */
+struct ckpti_call {
+	uint32_t type;
+	uint64_t value;
+	int fd;
+	int (*on_fds)(void *arg, struct ckpti_member *m, const int *num, const int *fd, uint32_t n);
+	void *arg;
+};
+int ckpti_link_send(struct ckpti_member *m, const struct ckpti_call *call, struct ckpti_err *err);
+int ckpti_link_wait(struct ckpti_member *m, const struct ckpti_call *call, struct ckpti_err *err);
+
+uint64_t ckpti_now_ns(void);
+
+#endif

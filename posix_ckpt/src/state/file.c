@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Regular files: path, offset, flags, and a copy of the content while it is small enough, for whatever
+ * happens to the file until the restart.  Files without a name are always saved in full.  Two
+ * descriptions of one path are two opens; two of one deleted file share the file that takes its
+ * place.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "ckpt.h"
+#include "state/file_private.h"
+#include "state/kinds.h"
+
+#define NSEC 1000000000LL
+
+/* What may be given to open() again; the rest of the flags takes F_SETFL. */
+#define OPEN_FLAGS (O_ACCMODE | O_SYNC | O_DSYNC | O_PATH)
+
+/* ---- saving ------------------------------------------------------------------------------- */
+
+static int file_probe(const struct ckpti_desc *d, struct ckpti_err *err)
+{
+	const char *lock = d->fdinfo;
+	char path[PATH_MAX];
+	bool gone;
+
+	if (!S_ISREG(d->st.st_mode))
+		return 0;
+	gone = ckpti_desc_path(d, path);
+	if (path[0] != '/')
+		return ckpti_desc_err(d, err, -ENOTSUP, "is a file outside the root");
+	if (ckpti_path_of_process(path))
+		return ckpti_desc_err(d, err, -ENOTSUP, "belongs to one process in /proc");
+	if (gone && (d->oflags & O_PATH))
+		return ckpti_desc_err(d, err, -ENOTSUP, "is a deleted file, opened with O_PATH");
+	/* Before the file is touched: a second open breaks a lease. */
+	while ((lock = ckpti_fdinfo_field(lock, "lock")) != NULL) {
+		const char *colon = strchr(lock, ':');
+
+		if (colon && strncmp(colon, ": LEASE", 7) == 0)
+			return ckpti_desc_err(d, err, -ENOTSUP, "holds a lease");
+		lock += strcspn(lock, "\n");
+	}
+	return 1;
+}
+
+/* In memory: its content does not survive a reboot, so the limit does not apply. */
+static bool volatile_fs(int fd)
+{
+	struct statfs fs;
+
+	return fstatfs(fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
+}
+
+/* A file that is only read and that the user cannot change is part of the system. */
+static bool can_change(const struct ckpti_desc *d, const struct stat *st, const char *path)
+{
+	struct statvfs fs;
+
+	if (ckpti_oflags_write((uint32_t)d->oflags) || st->st_uid == geteuid())
+		return fstatvfs(d->fd, &fs) < 0 || !(fs.f_flag & ST_RDONLY);
+	return faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) == 0;
+}
+
+/* Content of the same inode that an earlier description has brought into the image. */
+static uint32_t earlier_content(const struct ckpti_capture *cap, const struct ckpti_desc *d)
+{
+	for (size_t i = 0; i < cap->ndesc; i++) {
+		const struct ckpti_desc *e = &cap->desc[i];
+
+		if (e != d && e->kind == &ckpti_kind_file && e->priv &&
+		    e->st.st_dev == d->st.st_dev && e->st.st_ino == d->st.st_ino)
+			return *(const uint32_t *)e->priv;
+	}
+	return 0;
+}
+
+static int save_content(struct ckpti_capture *cap, struct ckpti_desc *d, uint64_t size, bool must,
+			uint32_t *ret_id, struct ckpti_err *err)
+{
+	struct ckpti_err why = {0};
+	uint32_t id = earlier_content(cap, d), *priv;
+	int r;
+
+	if (!id) {
+		r = ckpti_content_save(cap, d->fd, size, &id, &why);
+		/* A file that the program may write but nobody may read: as if it were too large. */
+		if ((r == -EACCES || r == -EPERM) && !must)
+			return 0;
+		if (r < 0)
+			return ckpti_desc_err(d, err, r, "cannot be saved: %s", why.text);
+	}
+	priv = malloc(sizeof(*priv));
+	if (!priv)
+		return ckpti_desc_err(d, err, -ENOMEM, "cannot be saved: no memory");
+	*priv = id;
+	free(d->priv);
+	d->priv = priv;
+	*ret_id = id;
+	return 0;
+}
+
+static int file_save(struct ckpti_capture *cap, struct ckpti_desc *d, struct ckpti_err *err)
+{
+	struct ckpti_r_obj_file rec = {0};
+	char path[PATH_MAX];
+	const char *str[1] = {path};
+	uint32_t content = 0;
+	bool all;
+	struct stat st;
+	off_t pos = 0;
+	int r;
+
+	if (ckpti_shm_of(cap, d->st.st_dev, d->st.st_ino))
+		return ckpti_kind_memfd.save(cap, d, err);
+	if (fstat(d->fd, &st) < 0)
+		return ckpti_desc_err(d, err, -errno, "cannot be read: %s", strerror(errno));
+	rec.gone = ckpti_desc_path(d, path);
+	if (!(d->oflags & O_PATH)) {
+		pos = lseek(d->fd, 0, SEEK_CUR);
+		if (pos < 0)
+			return ckpti_desc_err(d, err, -errno, "has no readable position: %s",
+					      strerror(errno));
+		all = rec.gone || volatile_fs(d->fd);
+		if (all || (!ckpti_file_pseudo(path) && (uint64_t)st.st_size <= cap->copy_limit &&
+			    can_change(d, &st, path))) {
+			r = save_content(cap, d, (uint64_t)st.st_size, rec.gone, &content, err);
+			if (r < 0)
+				return r;
+		}
+	}
+	ckpti_obj_head(d, &rec.o);
+	rec.pos = (uint64_t)pos;
+	rec.size = (uint64_t)st.st_size;
+	rec.mtime_ns = (int64_t)st.st_mtim.tv_sec * NSEC + st.st_mtim.tv_nsec;
+	rec.content = content;
+	rec.mode = st.st_mode & 07777;
+	rec.uid = st.st_uid;
+	rec.gid = st.st_gid;
+	r = ckpti_image_add(cap->img, CKPTI_R_OBJ_FILE, &rec, sizeof(rec), str, 1, NULL, 0, 0);
+	return r < 0 ? ckpti_desc_err(d, err, r, "cannot be saved: %s", strerror(-r)) : 0;
+}
+
+/* ---- restoring ---------------------------------------------------------------------------- */
+
+static int file_check(struct ckpti_rebuild *rb, struct ckpti_redesc *d, struct ckpti_err *err)
+{
+	struct ckpti_file *f;
+
+	return ckpti_file_get(rb, d, &f, err);
+}
+
+/* Offset and flags; takes fd over. */
+static int take(struct ckpti_redesc *d, const struct ckpti_file *f, int fd, struct ckpti_err *err)
+{
+	off_t pos = (off_t)f->rec.pos;
+	int whence = SEEK_SET, r = 0;
+
+	if (f->rec.policy == CKPT_FILE_IGNORE)
+		pos = 0;
+	if (f->rec.policy == CKPT_FILE_APPEND) {
+		pos = 0;
+		whence = SEEK_END;
+	}
+	if (!(f->rec.o.oflags & O_PATH) && lseek(fd, pos, whence) < 0)
+		r = -errno;
+	if (r == 0)
+		r = ckpti_obj_apply(fd, &f->rec.o);
+	if (r < 0) {
+		(void)close(fd);
+		return ckpti_err_obj(err, r, 0, f->path, "cannot set up '%.200s': %s", f->path,
+				     strerror(-r));
+	}
+	d->fd = fd;
+	return 0;
+}
+
+/* An empty file with a name of its own, for MAKE. */
+static int make_named(const struct ckpti_file *f)
+{
+	int fd, r;
+
+	r = ckpti_make_parents(f->path);
+	if (r < 0)
+		return r;
+	fd = open(f->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	return fd < 0 ? -errno : fd;
+}
+
+static int make_temporary(const char *dir, size_t len)
+{
+	static const char name[] = "/.ckpt-XXXXXX";
+	char path[PATH_MAX];
+	int fd;
+
+	if (len + sizeof(name) > sizeof(path))
+		return -ENAMETOOLONG;
+	memcpy(path, dir, len);
+	memcpy(path + len, name, sizeof(name));
+	fd = mkostemp(path, O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	(void)unlink(path);
+	return fd;
+}
+
+/* An empty file without a name, for UNNAMED: on the file system where it was, if that still takes
+ * files, else in the statefile directory. */
+static int make_unnamed(struct ckpti_rebuild *rb, const struct ckpti_file *f)
+{
+	const char *slash = strrchr(f->path, '/'), *dir;
+	int fd = slash ? make_temporary(f->path, (size_t)(slash - f->path)) : -ENOENT;
+
+	if (fd >= 0)
+		return fd;
+	dir = ckpti_store_path(rb->store);
+	return make_temporary(dir, strlen(dir));
+}
+
+static bool same_file(const struct ckpti_file *a, const struct ckpti_file *b)
+{
+	return a->plan == b->plan && a->rec.o.dev == b->rec.o.dev && a->rec.o.ino == b->rec.o.ino &&
+	       a->rec.gone == b->rec.gone &&
+	       (a->plan == CKPTI_FILE_UNNAMED || strcmp(a->path, b->path) == 0);
+}
+
+/* Open every description of the file that was just made.  Its mode is still 0600: a program may hold
+ * what a new open() would refuse. */
+static int open_all(struct ckpti_rebuild *rb, const struct ckpti_file *f, int made,
+		    struct ckpti_err *err)
+{
+	for (size_t i = 0; i < rb->ndesc; i++) {
+		struct ckpti_redesc *d = &rb->desc[i];
+		struct ckpti_file *g;
+		int r;
+
+		if (d->rec.type != CKPTI_R_OBJ_FILE || d->fd >= 0)
+			continue;
+		r = ckpti_file_get(rb, d, &g, err);
+		if (r < 0)
+			return r;
+		if (!same_file(f, g))
+			continue;
+		r = ckpti_fd_reopen(made, (int)g->rec.o.oflags & OPEN_FLAGS);
+		if (r < 0)
+			return ckpti_err_obj(err, r, 0, g->path, "cannot open '%.200s' anew: %s",
+					     g->path, strerror(-r));
+		r = take(d, g, r, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* MAKE and UNNAMED: a new file from saved content. */
+static int remake(struct ckpti_rebuild *rb, const struct ckpti_file *f, struct ckpti_err *err)
+{
+	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}};
+	bool named = f->plan == CKPTI_FILE_MAKE;
+	int fd, r;
+
+	fd = named ? make_named(f) : make_unnamed(rb, f);
+	if (fd < 0)
+		return ckpti_err_obj(err, fd, 0, f->path, "cannot make '%.200s' anew: %s", f->path,
+				     strerror(-fd));
+	r = ckpti_content_restore(rb, (uint32_t)f->rec.content, fd, err);
+	if (r == 0)
+		r = open_all(rb, f, fd, err);
+	if (r < 0)
+		goto out;
+	/* Owner first: it clears set-user-id bits.  Only root can give files away. */
+	if ((fchown(fd, f->rec.uid, f->rec.gid) < 0 && errno != EPERM) ||
+	    fchmod(fd, f->rec.mode) < 0)
+		r = ckpti_err_obj(err, -errno, 0, f->path,
+				  "cannot set owner and mode of '%.200s': %s", f->path,
+				  strerror(errno));
+	times[1].tv_sec = f->rec.mtime_ns / NSEC;
+	times[1].tv_nsec = f->rec.mtime_ns % NSEC;
+	(void)futimens(fd, times);
+out:
+	if (r < 0 && named)
+		(void)unlink(f->path);
+	(void)close(fd);
+	return r;
+}
+
+static int file_restore(struct ckpti_rebuild *rb, struct ckpti_redesc *d, struct ckpti_err *err)
+{
+	struct ckpti_file *f;
+	int fd, r;
+
+	if (d->fd >= 0)
+		return 0;
+	r = ckpti_file_get(rb, d, &f, err);
+	if (r < 0)
+		return r;
+	if (f->plan == CKPTI_FILE_MAKE || f->plan == CKPTI_FILE_UNNAMED)
+		return remake(rb, f, err);
+	fd = open(f->path, ((int)f->rec.o.oflags & OPEN_FLAGS) | O_CLOEXEC | O_NOCTTY);
+	if (fd < 0)
+		return ckpti_err_obj(err, -errno, 0, f->path, "cannot open '%.200s': %s", f->path,
+				     strerror(errno));
+	return take(d, f, fd, err);
+}
+
+const struct ckpti_fd_kind ckpti_kind_file = {
+	.name = "file",
+	.rec_type = CKPTI_R_OBJ_FILE,
+	.probe = file_probe,
+	.save = file_save,
+	.check = file_check,
+	.restore = file_restore,
+	.attach = ckpti_obj_attach,
+	.settle = ckpti_file_settle,
+};

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A writer that is killed at any instruction, and one that finds the disk full: the last good
+ * generation stays, whole, and the next writer cleans up.
+ *
+ * The calls that change the directory are wrapped by the linker; a child process dies in the n-th of
+ * them, for n = 1, 2, … until it survives.  A write that dies has written half of its bytes.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "store_fixture.h"
+
+#define AGAIN (CKPTI_STORE_CREATE | CKPTI_STORE_FORCE)
+
+/* volatile: glibc marks its functions as leaf, so gcc would drop the stores before the calls. */
+static volatile unsigned calls;
+static volatile unsigned die_at;
+static volatile unsigned fail_at;
+static volatile int fail_with;
+
+/* Counts a call; true when it is to fail. */
+static int strike(void)
+{
+	unsigned n = ++calls;
+
+	if (n == die_at)
+		(void)kill(getpid(), SIGKILL);
+	if (n == fail_at) {
+		errno = fail_with;
+		return 1;
+	}
+	return 0;
+}
+
+ssize_t __real_write(int fd, const void *buf, size_t len);
+ssize_t __wrap_write(int fd, const void *buf, size_t len);
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
+int __real_ftruncate(int fd, off_t len);
+int __wrap_ftruncate(int fd, off_t len);
+int __real_renameat(int from, const char *o, int to, const char *n);
+int __wrap_renameat(int from, const char *o, int to, const char *n);
+int __real_unlinkat(int fd, const char *name, int flags);
+int __wrap_unlinkat(int fd, const char *name, int flags);
+int __real_mkdirat(int fd, const char *name, mode_t mode);
+int __wrap_mkdirat(int fd, const char *name, mode_t mode);
+ssize_t __real_pwrite(int fd, const void *buf, size_t len, off_t off);
+ssize_t __wrap_pwrite(int fd, const void *buf, size_t len, off_t off);
+
+ssize_t __wrap_write(int fd, const void *buf, size_t len)
+{
+	if (calls + 1 == die_at)
+		(void)__real_write(fd, buf, len / 2);
+	return strike() ? -1 : __real_write(fd, buf, len);
+}
+
+ssize_t __wrap_pwrite(int fd, const void *buf, size_t len, off_t off)
+{
+	if (calls + 1 == die_at)
+		(void)__real_pwrite(fd, buf, len / 2, off);
+	return strike() ? -1 : __real_pwrite(fd, buf, len, off);
+}
+
+int __wrap_fsync(int fd)
+{
+	return strike() ? -1 : __real_fsync(fd);
+}
+
+int __wrap_ftruncate(int fd, off_t len)
+{
+	return strike() ? -1 : __real_ftruncate(fd, len);
+}
+
+int __wrap_renameat(int from, const char *o, int to, const char *n)
+{
+	return strike() ? -1 : __real_renameat(from, o, to, n);
+}
+
+int __wrap_unlinkat(int fd, const char *name, int flags)
+{
+	return strike() ? -1 : __real_unlinkat(fd, name, flags);
+}
+
+int __wrap_mkdirat(int fd, const char *name, mode_t mode)
+{
+	return strike() ? -1 : __real_mkdirat(fd, name, mode);
+}
+
+static void ok(int r, const struct ckpti_err *err)
+{
+	if (r != 0)
+		print_error("%d: %s\n", r, err->text);
+	assert_int_equal(r, 0);
+}
+
+/* A child writes generation `seed`; 1 when it was killed, 0 when it ended. */
+static int killed_in_write(const char *dir, unsigned seed, unsigned n)
+{
+	struct ckpti_err err;
+	int status;
+	pid_t pid;
+
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		calls = 0;
+		die_at = n;
+		_exit(write_generation(dir, AGAIN, seed, 1, 1, &err) == 0 ? 0 : 3);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (WIFSIGNALED(status)) {
+		assert_int_equal(WTERMSIG(status), SIGKILL);
+		return 1;
+	}
+	assert_int_equal(WEXITSTATUS(status), 0);
+	return 0;
+}
+
+static void test_store_first_write_killed_anywhere(void **state)
+{
+	struct scratch *s = *state;
+	struct ckpti_err err;
+	int killed = 1, r;
+	unsigned n;
+
+	for (n = 1; killed; n++) {
+		assert_true(n < 200);
+		killed = killed_in_write(s->dir, 1, n);
+		r = check_generation(s->dir, 0, 1, &err);
+		/* Whole, or not there. */
+		if (r != 0)
+			assert_true(killed && (r == -ENODATA || r == -ENOENT));
+		if (killed && access(s->dir, F_OK) == 0 && count_files(s, "") > 0)
+			ok(ckpti_store_remove(s->dir, NULL), &err);
+		else if (killed)
+			(void)rmdir(s->dir);
+	}
+	assert_true(n > 10);
+}
+
+static void test_store_next_write_killed_anywhere(void **state)
+{
+	struct scratch *s = *state;
+	unsigned n, seed = 2, good = 2, committed = 0;
+	struct ckpti_err err;
+	int killed = 1;
+
+	/* Two, so that there are spare files to recycle. */
+	ok(write_generation(s->dir, AGAIN, 1, 1, 1, &err), &err);
+	ok(write_generation(s->dir, AGAIN, 2, 1, 1, &err), &err);
+	for (n = 1; killed; n++) {
+		assert_true(n < 200);
+		seed++;
+		killed = killed_in_write(s->dir, seed, n);
+		/* The newest is the new one, or still the one before: both whole. */
+		if (check_generation(s->dir, 0, seed, &err) == 0) {
+			good = seed;
+			committed++;
+		} else {
+			ok(check_generation(s->dir, 0, good, &err), &err);
+		}
+	}
+	assert_true(n > 10);
+	/* Some died after the commit, in the cleaning up; the last one ended. */
+	assert_true(committed > 1 && committed < n - 1);
+	/* Nothing is left of the dead. */
+	assert_int_equal(count_files(s, "gen-"), 1);
+	assert_int_equal(count_files(s, "data-"), 4);
+	assert_int_equal(count_files(s, "pin-"), 1);
+	assert_int_equal(count_files(s, "gen.tmp") + count_files(s, "pin.tmp"), 0);
+}
+
+/* Every call fails once: the write says so or was complete; nothing is lost either way. */
+static void test_store_next_write_fails_anywhere(void **state)
+{
+	static const int codes[] = {ENOSPC, EDQUOT, EIO};
+	struct scratch *s = *state;
+	unsigned n, total, seed = 1, good = 1, failures = 0;
+	struct ckpti_err err;
+	int r;
+
+	ok(write_generation(s->dir, AGAIN, 1, 1, 1, &err), &err);
+	calls = 0;
+	ok(write_generation(s->dir, AGAIN, ++seed, 1, 0, &err), &err);
+	good = seed;
+	total = calls;
+	for (n = 1; n <= total; n++) {
+		seed++;
+		calls = 0;
+		fail_with = codes[n % 3];
+		fail_at = n;
+		r = write_generation(s->dir, AGAIN, seed, 1, (int)(n % 2), &err);
+		fail_at = 0;
+		if (r == 0) {
+			good = seed;
+		} else {
+			failures++;
+			assert_int_equal(err.code, r);
+			if (r == -ENOSPC && !strstr(err.text, "pwrite"))
+				assert_non_null(strstr(err.text, s->dir));
+		}
+		ok(check_generation(s->dir, 0, good, &err), &err);
+	}
+	assert_true(failures >= 5);
+}
+
+static void test_store_full_disk(void **state)
+{
+	struct scratch *s = *state;
+	struct ckpti_err err;
+	int r;
+
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("tmpfs", s->root, "tmpfs", 0, "size=5m,mode=0700") < 0) {
+		print_message("no file system of our own: %s\n", strerror(errno));
+		skip();
+	}
+	/* One generation has 3 MiB: the second does not fit beside it. */
+	ok(write_generation(s->dir, AGAIN, 1, 1, 0, &err), &err);
+	r = write_generation(s->dir, AGAIN, 2, 1, 0, &err);
+	assert_int_equal(r, -ENOSPC);
+	ok(check_generation(s->dir, 0, 1, &err), &err);
+	assert_int_equal(count_files(s, "data-"), 2);
+	/* Room for the data but not for the image and the pin. */
+	assert_int_equal(umount2(s->root, MNT_DETACH), 0);
+	assert_int_equal(mount("tmpfs", s->root, "tmpfs", 0, "size=3100k,mode=0700"), 0);
+	r = write_generation(s->dir, AGAIN, 1, 1, 1, &err);
+	assert_int_equal(r, -ENOSPC);
+	assert_non_null(strstr(err.text, s->dir));
+	assert_non_null(strstr(err.text, "No space left"));
+	assert_int_equal(access(s->dir, F_OK), -1);
+	assert_int_equal(umount2(s->root, MNT_DETACH), 0);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, scratch_setup, scratch_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_store_first_write_killed_anywhere),
+		TEST(test_store_next_write_killed_anywhere),
+		TEST(test_store_next_write_fails_anywhere),
+		TEST(test_store_full_disk),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL) ? 1 : 0;
+}
