@@ -7,14 +7,18 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "agent/agent.h"
+#include "agent/protocol.h"
 #include "api_fake.h"
 #include "ckpt.h"
 
@@ -86,8 +90,27 @@ static bool wait_calls(const char *want)
 	return false;
 }
 
+static int coordinator = -1;
+
+/* The coordinator is its socket. */
+static void listen_as(uint64_t nonce)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	int n = snprintf(addr.sun_path + 1, sizeof(addr.sun_path) - 1, CKPTI_SOCK_PREFIX "%016llx",
+			 (unsigned long long)nonce);
+
+	(void)close(coordinator);
+	coordinator = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	assert_true(coordinator >= 0);
+	assert_int_equal(bind(coordinator, (struct sockaddr *)&addr,
+			      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n)),
+			 0);
+	assert_int_equal(listen(coordinator, 1), 0);
+}
+
 static void prepare(uint64_t nonce)
 {
+	listen_as(nonce);
 	calls[0] = '\0';
 	fake_prepare(nonce);
 	assert_true(fake_wait_prepared(++rounds));
@@ -194,14 +217,26 @@ static void test_next_prepare_ends_a_round_without_end(void **state)
 	(void)state;
 	prepare(19);
 	assert_string_equal(calls, "C123");
-	/* The coordinator died; another one comes. */
+	(void)usleep(200000); /* it is only slow */
+	assert_string_equal(calls, "C123");
 	calls[0] = '\0';
+	listen_as(20);
 	fake_prepare(20);
 	assert_true(fake_wait_prepared(++rounds));
 	assert_int_equal(fake_nonce, 20);
 	assert_string_equal(calls, "AC123");
 	fake_end(4);
 	assert_true(wait_calls("AC123c"));
+}
+
+static void test_coordinator_that_died_ends_the_round(void **state)
+{
+	(void)state;
+	prepare(0xfeedfacecafef00d);
+	assert_string_equal(calls, "C123");
+	(void)close(coordinator);
+	coordinator = -1;
+	assert_true(wait_calls("C123A"));
 }
 
 static void test_fork_keeps_handlers(void **state)
@@ -214,6 +249,7 @@ static void test_fork_keeps_handlers(void **state)
 	assert_true(pid >= 0);
 	if (pid == 0) {
 		calls[0] = '\0';
+		listen_as(21);
 		fake_prepare(21);
 		_exit(fake_wait_prepared(rounds + 1) && fake_nonce == 21 &&
 				      strcmp(calls, "C123") == 0 && ckpti_agent.handlers == 1
@@ -247,6 +283,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_calls_in_handlers_are_refused),
 		cmocka_unit_test(test_setup_functions_may_refuse),
 		cmocka_unit_test(test_next_prepare_ends_a_round_without_end),
+		cmocka_unit_test(test_coordinator_that_died_ends_the_round),
 		cmocka_unit_test(test_fork_keeps_handlers),
 		cmocka_unit_test(test_more_than_32_are_taken),
 	};

@@ -101,6 +101,8 @@ bool ckpti_service_inside(void);
 /* Start the service thread unless it runs: from now on it is told before each checkpoint. */
 int ckpti_service_start(struct ckpti_err *err);
 void ckpti_service_after_fork(void);
+/* coordinator.c: the one that has sent this nonce has ended. */
+bool ckpti_coordinator_is_gone(uint64_t nonce);
 
 /* ---- futex.c ------------------------------------------------------------------------------ */
 

@@ -7,8 +7,8 @@
  * other, and its end is counted in event_seq; when `restarts` has changed too, we are in a new life.
  *
  *	IDLE      a PREPARE wakes us; then PREPARED, also after a refusal
- *	PREPARED  the end of the checkpoint, or the next PREPARE when there was no end (the coordinator
- *	          died): tell the functions how it went; then IDLE
+ *	PREPARED  the end of the checkpoint; or the coordinator is gone, or there is a next PREPARE, and
+ *	          there was no end: tell the functions how it went; then IDLE
  *
  * What is to be called is copied at PREPARE, so that the same functions hear of the end as heard of
  * the beginning.
@@ -26,7 +26,11 @@
 #include "wrap/signo.h"
 #include "wrap/wrap.h"
 
-/* A coordinator that has died never counts an end: look for the next PREPARE from time to time. */
+/* The coordinator knows by it that a process has handlers. */
+#define THREAD_NAME "ckpt-handlers"
+
+/* A checkpoint that was given up before this process stopped has no end to be counted: look from time
+ * to time whether the coordinator is still there. */
 #define FIRST_LOOK_MS 50
 #define LAST_LOOK_MS  1000
 
@@ -38,6 +42,7 @@ struct round {
 	uint32_t event_seq;
 	uint32_t restarts;
 	uint64_t generation;
+	uint64_t nonce; /* of the coordinator */
 };
 
 static bool started;  /* API lock */
@@ -79,6 +84,7 @@ static int round_begin(struct round *r)
 	r->event_seq = load(&ckpti_agent.event_seq);
 	r->restarts = load(&ckpti_agent.restarts);
 	r->generation = ckpt_generation();
+	r->nonce = ckpti_agent.prepare_nonce;
 	r->hooks = calloc(1, sizeof(*r->hooks));
 	if (!r->hooks)
 		return -ENOMEM;
@@ -121,13 +127,21 @@ static void run_after(const struct round *r)
 	}
 }
 
+static bool is_open(const struct round *r)
+{
+	return load(&ckpti_agent.event_seq) == r->event_seq &&
+	       load(&ckpti_agent.prepare_seq) == seen;
+}
+
+/* A coordinator ends after the end of its checkpoint was counted, so the order of questions counts. */
 static void wait_for_end(const struct round *r)
 {
 	int ms = FIRST_LOOK_MS;
 
-	while (load(&ckpti_agent.event_seq) == r->event_seq &&
-	       load(&ckpti_agent.prepare_seq) == seen) {
+	while (is_open(r)) {
 		ckpti_futex_sleep(&ckpti_agent.event_seq, r->event_seq, ms);
+		if (is_open(r) && ckpti_coordinator_is_gone(r->nonce))
+			return;
 		if (ms < LAST_LOOK_MS)
 			ms *= 2;
 	}
@@ -146,7 +160,7 @@ static void one_round(void)
 	inside = true;
 	veto = run_before(&r);
 	inside = false;
-	(void)ckpti_agent_prepared(ckpti_agent.prepare_nonce, veto);
+	(void)ckpti_agent_prepared(r.nonce, veto);
 	if (!veto)
 		wait_for_end(&r);
 	inside = true;
@@ -186,7 +200,7 @@ static int make_thread(void)
 	if (r)
 		return -r;
 	(void)pthread_detach(thread);
-	(void)pthread_setname_np(thread, "ckpt-service");
+	(void)pthread_setname_np(thread, THREAD_NAME);
 	return 0;
 }
 

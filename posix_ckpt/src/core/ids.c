@@ -229,7 +229,7 @@ int ckpti_ids_enter(struct ckpti_life *life, struct ckpti_err *err)
 
 	if (life->userns)
 		r = enter_userns(err);
-	if (r == 0 && life->ids == CKPTI_IDS_PRIVATE && unshare(CLONE_NEWPID | CLONE_NEWNS) < 0)
+	if (r == 0 && life->ids == CKPTI_IDS_PRIVATE && unshare(CLONE_NEWPID) < 0)
 		r = ckpti_err(err, -errno, "cannot make a pid namespace: %s", strerror(errno));
 	if (r == 0 && life->timens) {
 		if (unshare(CLONE_NEWTIME) < 0)
@@ -245,8 +245,8 @@ int ckpti_ids_inside(struct ckpti_life *life, struct ckpti_err *err)
 {
 	if (life->ids != CKPTI_IDS_PRIVATE)
 		return 0;
-	/* Mounts of the host still arrive here, ours do not leave. */
-	if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0 ||
+	/* cpr itself keeps the host's /proc.  Mounts of the host still arrive here, ours do not leave. */
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0 ||
 	    mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
 		return ckpti_err(err, -errno, "cannot mount /proc of the private pid namespace: %s",
 				 strerror(errno));

@@ -27,7 +27,8 @@ struct ckpti_store;
 #define CKPTI_STORE_FORCE  (1U << 1) /* for writing: a DIR that holds generations is accepted */
 
 /* Open for writing: takes the lock (-EBUSY when another writer has it), checks owner, mode and links
- * (-EPERM), refuses a DIR that is not ours or, without FORCE, holds a generation (-EEXIST). */
+ * (-EPERM), refuses a DIR that holds foreign files (-ENOTEMPTY) or, without FORCE, a generation
+ * (-EEXIST). */
 int ckpti_store_open_write(const char *path, unsigned flags, struct ckpti_store **ret,
 			   struct ckpti_err *err);
 /* Open for reading: -ENOENT no directory, -ENODATA no committed generation, -EPERM foreign owner or
@@ -64,10 +65,13 @@ int ckpti_store_commit(struct ckpti_store *st, struct ckpti_image *img,
 		       const struct ckpti_header *hdr, unsigned keep, struct ckpti_err *err);
 
 /* Load generation `gen` (0: newest that is good) and check that every file it refers to is there
- * with its size. */
+ * with its size.  Damaged generations are passed over: ckpti_image_header() says which one it was.
+ * Only for a store opened for reading; the files are pinned until the next load or the close. */
 int ckpti_store_load(struct ckpti_store *st, uint64_t gen, struct ckpti_image *img,
 		     struct ckpti_err *err);
-/* Open a data file or pin of a loaded generation by name for reading; fd or -errno. */
+/* Open a data file or pin of a loaded generation by name for reading; fd or -errno.  Descriptors of
+ * one file share their offset: use pread() or mmap().  As long as one, or a mapping made from it,
+ * lives, no writer changes the file. */
 int ckpti_store_open_file(struct ckpti_store *st, const char *name, struct ckpti_err *err);
 
 /* Progress of long work: bytes done, bytes in all; returning non-zero cancels (-ECANCELED). */
