@@ -49,58 +49,49 @@ static int adopt(void)
 	return 1;
 }
 
-static void held(uint64_t nonce, int error)
+static void report(uint32_t type, int error)
 {
 	struct ckpti_msg msg;
 
+	memset(&msg, 0, sizeof(msg));
+	msg.type = type;
+	msg.error = error;
+	(void)agent_link_send(&msg);
+}
+
+static int held(void)
+{
+	if (__atomic_load_n(&ckpti_agent.holds, __ATOMIC_SEQ_CST) <= 0)
+		return 0;
 	__atomic_store_n(&ckpti_agent.want, 1, __ATOMIC_SEQ_CST);
-	memset(&msg, 0, sizeof(msg));
-	msg.type = CKPTI_M_HELD;
-	msg.error = error;
-	if (agent_link_open(nonce) < 0)
-		return;
-	(void)agent_link_send(&msg);
-	agent_link_close();
+	return 1;
 }
 
-static void report_failure(int error)
-{
-	struct ckpti_msg msg;
-
-	memset(&msg, 0, sizeof(msg));
-	msg.type = CKPTI_M_FAILED;
-	msg.error = error;
-	(void)agent_link_send(&msg);
-}
-
+/* On a stack of our own: stop the process, do as the coordinator says. */
 static void lead(void *arg)
 {
 	uint64_t nonce = *(uint64_t *)arg;
-	int r;
+	int hold, stopped = -EAGAIN;
 
-	if (__atomic_load_n(&ckpti_agent.holds, __ATOMIC_SEQ_CST) > 0) {
-		held(nonce, -EAGAIN);
-		return;
-	}
-	if (agent_hooks_quiesce() != 0) {
-		held(nonce, -EAGAIN);
-		return;
-	}
 	agent_state.nonce = nonce;
-	r = agent_muster();
+	hold = held() || agent_hooks_quiesce() != 0;
+	if (!hold) {
+		stopped = agent_muster();
+		/* A thread may have called ckpt_hold() before it came in. */
+		hold = stopped == 0 && held();
+	}
 	if (agent_link_open(nonce) == 0) {
-		if (r == 0 && agent_hooks_before_image() != 0)
-			r = -ECANCELED;
-		if (r < 0)
-			report_failure(r);
+		if (stopped == 0 && !hold && agent_hooks_before_image() != 0)
+			stopped = -ECANCELED;
+		if (hold)
+			report(CKPTI_M_HELD, -EAGAIN);
+		else if (stopped < 0)
+			report(CKPTI_M_FAILED, stopped);
 		else
 			agent_serve();
 		agent_link_close();
 	}
 	agent_hooks_after_continue();
-	agent_pending_requeue_process();
-	agent_pending_requeue_own();
-	agent_release();
 }
 
 static void request(ucontext_t *uc, const struct ckpti_siginfo *si, const struct agent_hide *hide)
@@ -116,8 +107,9 @@ static void request(ucontext_t *uc, const struct ckpti_siginfo *si, const struct
 	}
 	agent_muster_begin(uc, hide);
 	arch_call_on_stack(lead, &nonce, leader_stack + sizeof(leader_stack));
-	if (__atomic_load_n(&agent_state.phase, __ATOMIC_SEQ_CST) != AGENT_IDLE)
-		agent_release();
+	agent_pending_requeue_process();
+	agent_pending_requeue_own();
+	agent_release();
 }
 
 static void prepare(const struct ckpti_siginfo *si)
@@ -215,6 +207,8 @@ void ckpti_agent_resume(const struct ckpti_resume *r, const struct ckpti_resume_
 	ckpti_agent.want = 0;
 	agent_state.sock = -1;
 	agent_state.mailbox = NULL;
+	for (int i = 0; i < CKPTI_MAX_OWN_FDS; i++)
+		ckpti_agent.own_fd[i] = -1; /* of the old life */
 	__atomic_add_fetch(&ckpti_agent.restarts, 1, __ATOMIC_SEQ_CST);
 	agent_hooks_after_restart();
 	__atomic_add_fetch(&ckpti_agent.event_seq, 1, __ATOMIC_SEQ_CST);

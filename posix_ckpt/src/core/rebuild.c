@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "core/life.h"
+#include "core/procfs.h"
 #include "state/state_private.h"
 
 static int oom(struct ckpti_err *err)
@@ -299,12 +300,19 @@ static int move_up(int *fd, int *next, struct ckpti_err *err)
 	return 0;
 }
 
+/* Above every number that a restored process needs, and above those that we have open ourselves. */
 static int first_number(const struct ckpti_life *life)
 {
 	struct ckpti_view v;
-	size_t pos = 0;
+	size_t pos = 0, n = 0;
+	int *own = NULL;
 	int first = 16;
 
+	if (ckpti_procfs_numbers("/proc/self/fd", &own, &n) == 0)
+		for (size_t i = 0; i < n; i++)
+			if (own[i] >= first)
+				first = own[i] + 1;
+	free(own);
 	while (ckpti_image_next(&life->img, &pos, &v)) {
 		struct ckpti_e_fd e;
 
