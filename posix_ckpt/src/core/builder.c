@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "core/life.h"
+#include "core/trace.h"
 #include "restart/plan.h"
 
 #define RESTORE_SILENCE_MS 600000 /* reading a large image takes its time */
@@ -99,7 +100,8 @@ static int wait_ready(struct ckpti_life *life, struct ckpti_err *err)
 		if (r < 0)
 			return r;
 		if (pfd[0].revents & POLLHUP)
-			return ckpti_err(err, -ECHILD, "the processes died while they were restored");
+			return ckpti_err(err, -ECHILD,
+					 "the processes died while they were restored");
 		waited += 100;
 		if (waited > RESTORE_SILENCE_MS)
 			return ckpti_err(err, -ETIMEDOUT,
@@ -115,11 +117,14 @@ static int build(struct ckpti_life *life, struct ckpti_err *err)
 
 	if (r == 0)
 		r = ckpti_life_objects(life, err);
+	ckpti_trace_phase("objects", 0);
 	if (r == 0)
 		r = ckpti_tree_build(life, err);
+	ckpti_trace_phase("tree", 0);
 	for (size_t i = 0; r == 0 && i < life->nproc; i++)
 		if (life->proc[i].state == CKPTI_PROC_LIVE)
 			r = ckpti_plant(life, i, err);
+	ckpti_trace_phase("plant", 0);
 	/* Our own ends, so that the pipes tell when the others' are gone. */
 	(void)close(life->ready[1]);
 	(void)close(life->fail[1]);
@@ -127,7 +132,11 @@ static int build(struct ckpti_life *life, struct ckpti_err *err)
 	life->ready[1] = life->fail[1] = life->go[0] = -1;
 	if (r == 0)
 		r = wait_ready(life, err);
-	return r < 0 ? r : ckpti_life_settle(life, err);
+	ckpti_trace_phase("restore", life->set.stored_bytes);
+	if (r == 0)
+		r = ckpti_life_settle(life, err);
+	ckpti_trace_phase("settle", 0);
+	return r;
 }
 
 static void forward(struct ckpti_life *life, int signo)
@@ -209,6 +218,7 @@ _Noreturn void ckpti_builder(struct ckpti_life *life, int ctl)
 	(void)close(life->ready[0]);
 	(void)close(life->fail[0]);
 	ckpti_store_close(life->store);
+	ckpti_trace_close();
 	live_on(life, ctl);
 	_exit(0);
 }

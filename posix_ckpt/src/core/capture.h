@@ -63,6 +63,9 @@ int ckpti_snap_process(struct ckpti_snap *s, struct ckpti_member *m, struct ckpt
 
 /* capture_mem.c: mappings and their content. */
 int ckpti_snap_memory(struct ckpti_snap *s, struct ckpti_err *err);
+/* A mapping that cannot be saved, told by itself alone: -ENOTSUP with the reason, else 0. */
+int ckpti_map_refusal(const struct ckpti_member *m, const struct ckpti_map *map,
+		      struct ckpti_err *err);
 /* Records of pinned files and shared objects; after the processes go on. */
 int ckpti_snap_pins(struct ckpti_snap *s, bool copy, struct ckpti_err *err);
 

@@ -39,11 +39,25 @@ static int oom(struct ckpti_err *err)
 	return ckpti_err(err, -ENOMEM, "out of memory");
 }
 
-static int refuse(const struct plan *p, const struct ckpti_map *map, struct ckpti_err *err,
+static int refuse(const struct ckpti_member *m, const struct ckpti_map *map, struct ckpti_err *err,
 		  const char *why)
 {
-	return ckpti_err_obj(err, -ENOTSUP, p->m->info.pid, p->m->info.comm,
+	return ckpti_err_obj(err, -ENOTSUP, m->info.pid, m->info.comm,
 			     "mapping at 0x%" PRIx64 " (%s): %s", map->start, map->name, why);
+}
+
+int ckpti_map_refusal(const struct ckpti_member *m, const struct ckpti_map *map,
+		      struct ckpti_err *err)
+{
+	if (map->hugetlb)
+		return refuse(m, map, err, "hugetlbfs pages are not supported yet");
+	if (map->io)
+		return refuse(m, map, err, "device memory cannot be saved");
+	if (map->shared && strncmp(map->name, "/SYSV", 5) == 0)
+		return refuse(m, map, err, "System V shared memory is not supported yet");
+	if (map->shared && (map->name[0] != '/' || strncmp(map->name, "/[", 2) == 0))
+		return refuse(m, map, err, "this kind of mapping cannot be saved");
+	return 0;
 }
 
 /* ---- mapped files ------------------------------------------------------------------------- */
@@ -55,21 +69,35 @@ static int ends_deleted(const char *name)
 	return n > k && strcmp(name + n - k, DELETED) == 0;
 }
 
-/* The file behind a mapping, if its path still leads to the same inode: fd or -1. */
+/* The file behind a mapping: by its path, by the executable's link (which reaches it when it has been
+ * deleted or replaced), or, with the right to, by the mapping itself.  fd or -1. */
 static int open_mapped(const struct plan *p, const struct ckpti_map *map, struct stat *st)
 {
-	char path[PATH_MAX + 32];
-	int fd;
+	char path[3][PATH_MAX + 32];
 
-	(void)snprintf(path, sizeof(path), "/proc/%d/root%s", p->m->info.pid, map->name);
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (fd < 0)
-		return -1;
-	if (fstat(fd, st) < 0 || st->st_ino != map->ino) {
+	(void)snprintf(path[0], sizeof(path[0]), "/proc/%d/root%s", p->m->info.pid, map->name);
+	(void)snprintf(path[1], sizeof(path[1]), "/proc/%d/exe", p->m->info.pid);
+	(void)snprintf(path[2], sizeof(path[2]), "/proc/%d/map_files/%" PRIx64 "-%" PRIx64,
+		       p->m->info.pid, map->start, map->end);
+	for (int i = 0; i < 3; i++) {
+		int fd = open(path[i], O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+		if (fd < 0)
+			continue;
+		if (fstat(fd, st) == 0 && st->st_ino == map->ino)
+			return fd;
 		(void)close(fd);
-		return -1;
 	}
-	return fd;
+	return -1;
+}
+
+static bool is_exe(const struct plan *p, const struct stat *st)
+{
+	struct stat exe;
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/exe", p->m->info.pid);
+	return stat(path, &exe) == 0 && exe.st_ino == st->st_ino && exe.st_dev == st->st_dev;
 }
 
 static int pin_file(struct plan *p, const struct ckpti_map *map, uint32_t *ret_id,
@@ -92,7 +120,7 @@ static int pin_file(struct plan *p, const struct ckpti_map *map, uint32_t *ret_i
 		return 0; /* replaced on disk: the mapping is saved in full */
 	if (!S_ISREG(st.st_mode)) {
 		(void)close(fd);
-		return refuse(p, map, err, "device memory cannot be saved");
+		return refuse(p->m, map, err, "device memory cannot be saved");
 	}
 	bigger = realloc(s->pin, (s->npin + 1) * sizeof(*bigger));
 	if (!bigger) {
@@ -107,6 +135,7 @@ static int pin_file(struct plan *p, const struct ckpti_map *map, uint32_t *ret_i
 	pin->ino = map->ino;
 	pin->st = st;
 	pin->fd = fd;
+	pin->exe = is_exe(p, &st);
 	pin->path = strdup(map->name);
 	*ret_id = pin->id;
 	return pin->path ? 0 : oom(err);
@@ -263,7 +292,8 @@ static int want_shared(struct plan *p, const struct ckpti_map *map, struct ckpti
 	if (c != 0)
 		return c < 0 ? oom(err) : 0;
 	if (!(map->prot & PROT_READ))
-		return refuse(p, map, err, "shared memory without read permission cannot be saved");
+		return refuse(p->m, map, err,
+			      "shared memory without read permission cannot be saved");
 	r = realloc(p->shared, (p->nshared + 1) * sizeof(*r));
 	if (!r)
 		return oom(err);
@@ -306,10 +336,6 @@ static int classify_shared(struct plan *p, const struct ckpti_map *map, struct c
 	struct stat st;
 	int fd, r, small = 0;
 
-	if (strncmp(map->name, "/SYSV", 5) == 0)
-		return refuse(p, map, err, "System V shared memory is not supported yet");
-	if (map->name[0] != '/' || strncmp(map->name, "/[", 2) == 0)
-		return refuse(p, map, err, "this kind of mapping cannot be saved");
 	if (!is_memory_object(map) && !ends_deleted(map->name) && !on_tmpfs(p, map)) {
 		fd = open_mapped(p, map, &st);
 		if (fd >= 0) {
@@ -317,13 +343,13 @@ static int classify_shared(struct plan *p, const struct ckpti_map *map, struct c
 			(void)close(fd);
 		}
 		if (fd >= 0 && !S_ISREG(st.st_mode))
-			return refuse(p, map, err, "device memory cannot be saved");
+			return refuse(p->m, map, err, "device memory cannot be saved");
 		if (!small) {
 			v->kind = CKPTI_VMA_FILESHARED;
 			r = pin_file(p, map, &v->obj, err);
 			if (r < 0 || v->obj)
 				return r;
-			return refuse(p, map, err, "the mapped file has been replaced on disk");
+			return refuse(p->m, map, err, "the mapped file has been replaced on disk");
 		}
 	}
 	r = new_shared(p, map, &o, err);
@@ -355,7 +381,7 @@ static int classify_private(struct plan *p, const struct ckpti_map *map, struct 
 		v->obj = o->rec.id;
 		return want_private(p, map, CKPTI_SCAN_PRIVATE, err);
 	}
-	if (!is_memory_object(map) && !ends_deleted(map->name)) {
+	if (!is_memory_object(map)) {
 		v->kind = CKPTI_VMA_FILE;
 		r = pin_file(p, map, &v->obj, err);
 		if (r < 0)
@@ -387,6 +413,7 @@ static int left_out(const struct plan *p, const struct ckpti_map *map)
 static int classify(struct plan *p, const struct ckpti_map *map, struct ckpti_err *err)
 {
 	struct ckpti_e_vma *v;
+	int r;
 
 	if (left_out(p, map))
 		return 0;
@@ -405,10 +432,9 @@ static int classify(struct plan *p, const struct ckpti_map *map, struct ckpti_er
 		v->kind = CKPTI_VMA_VDSO;
 		return 0;
 	}
-	if (map->hugetlb)
-		return refuse(p, map, err, "hugetlbfs pages are not supported yet");
-	if (map->io)
-		return refuse(p, map, err, "device memory cannot be saved");
+	r = ckpti_map_refusal(p->m, map, err);
+	if (r < 0)
+		return r;
 	return map->shared ? classify_shared(p, map, v, err) : classify_private(p, map, v, err);
 }
 
@@ -580,8 +606,11 @@ int ckpti_snap_pins(struct ckpti_snap *s, bool copy, struct ckpti_err *err)
 		};
 		char name[64] = "";
 		const char *strs[2] = {pin->path, name};
-		int r = ckpti_store_pin(s->store, pin->fd, copy, rec.hash, name, err);
+		int r = 0;
 
+		/* A data set that is mapped is known by identity and time: reading it takes too long. */
+		if (rec.size <= s->cap.copy_limit || pin->exe)
+			r = ckpti_store_pin(s->store, pin->fd, copy, rec.hash, name, err);
 		if (r < 0)
 			return r;
 		r = ckpti_image_add(&s->img, CKPTI_R_MAPFILE, &rec, sizeof(rec), strs, 2, NULL, 0,

@@ -14,10 +14,11 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "ckpt.h"
+#include "core/capture.h"
+#include "core/life.h"
 #include "core/registry.h"
 #include "core/set.h"
 #include "os/linux/sys.h"
@@ -68,25 +69,6 @@ static int check_descriptor(struct ckpti_member *m, int num, struct ckpti_err *e
 	return r;
 }
 
-static int check_map(const struct ckpti_member *m, const struct ckpti_map *map,
-		     struct ckpti_err *err)
-{
-	const char *why = NULL;
-
-	if (map->hugetlb)
-		why = "hugetlbfs pages are not supported yet";
-	else if (map->io)
-		why = "device memory cannot be saved";
-	else if (map->shared && strncmp(map->name, "/SYSV", 5) == 0)
-		why = "System V shared memory is not supported yet";
-	else if (map->shared && map->name[0] != '/')
-		why = "this kind of mapping cannot be saved";
-	if (!why)
-		return 0;
-	return ckpti_err_obj(err, -ENOTSUP, m->info.pid, m->info.comm, "mapping at 0x%lx (%s): %s",
-			     (unsigned long)map->start, map->name, why);
-}
-
 int ckpti_check_member(struct ckpti_set *set, struct ckpti_member *m, ckpti_finding_f fn, void *arg,
 		       struct ckpti_err *err)
 {
@@ -116,7 +98,7 @@ int ckpti_check_member(struct ckpti_set *set, struct ckpti_member *m, ckpti_find
 		return worst;
 	for (size_t i = 0; i < n; i++) {
 		(void)snprintf(what, sizeof(what), "process %d memory", m->info.pid);
-		r = check_map(m, &map[i], &mine);
+		r = ckpti_map_refusal(m, &map[i], &mine);
 		if (r < 0)
 			(void)note(fn, arg, r, what, &mine, err);
 		worst = worst < 0 ? worst : r;
@@ -142,18 +124,6 @@ int ckpti_check_pid(int pid, ckpti_finding_f fn, void *arg, struct ckpti_err *er
 }
 
 /* ---- this machine ------------------------------------------------------------------------- */
-
-static int in_child(int flags)
-{
-	pid_t pid = fork();
-	int status = -1;
-
-	if (pid == 0)
-		_exit(unshare(flags) == 0 ? 0 : 1);
-	if (pid > 0)
-		(void)waitpid(pid, &status, 0);
-	return status == 0;
-}
 
 static int have_pagemap_scan(void)
 {
@@ -184,7 +154,7 @@ int ckpti_check_host(ckpti_finding_f fn, void *arg)
 {
 	struct ckpti_procinfo self;
 	int admin = ckpti_procfs_read(getpid(), &self) == 0 && (self.cap_eff & (1ULL << 21));
-	int userns = admin ? 0 : 0x10000000; /* CLONE_NEWUSER */
+	int userns = admin ? 0 : CLONE_NEWUSER;
 	int scope = yama_scope();
 
 	fn(arg, syscall(SYS_kcmp, getpid(), getpid(), KCMP_FILE, 0, 0) == 0, "compare descriptors",
@@ -192,14 +162,15 @@ int ckpti_check_host(ckpti_finding_f fn, void *arg)
 	fn(arg, have_pagemap_scan() ? 1 : -1, "find changed pages quickly",
 	   "PAGEMAP_SCAN, Linux 6.7: without it the page map is read, which takes longer");
 	fn(arg,
-	   in_child(userns | 0x20000000 | 0x00020000) ? 1
-	   : admin                                    ? -1
-						      : 0,
+	   ckpti_ids_can_unshare(userns | CLONE_NEWPID | CLONE_NEWNS) ? 1
+	   : admin                                                    ? -1
+								      : 0,
 	   "restart with the old process numbers",
 	   admin ? "host numbers where they are free, else a private pid namespace"
 		 : "private user and pid namespace (user.max_user_namespaces); inside, "
 		   "supplementary groups and foreign owners show as nobody");
-	fn(arg, in_child(userns | CLONE_NEWTIME) ? 1 : -1, "clocks continue over a restart",
+	fn(arg, ckpti_ids_can_unshare(userns | CLONE_NEWTIME) ? 1 : -1,
+	   "clocks continue over a restart",
 	   "time namespace, Linux 5.6: without it CLOCK_MONOTONIC jumps");
 	fn(arg, prctl(PR_TIMER_CREATE_RESTORE_IDS, 2, 0, 0, 0) >= 0 ? 1 : -1,
 	   "timers keep their numbers", "Linux 6.15: older kernels reach them by counting up");

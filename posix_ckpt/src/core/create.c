@@ -18,7 +18,10 @@
 #include <unistd.h>
 
 #include "core/capture.h"
+#include "core/life.h"
+#include "core/owner.h"
 #include "core/registry.h"
+#include "core/trace.h"
 
 #define COPY_LIMIT_DEFAULT (64ULL << 20)
 
@@ -104,10 +107,8 @@ static int add_set_record(struct ckpti_snap *s, struct ckpti_err *err)
 	strs[1] = root->info.comm;
 	(void)clock_gettime(CLOCK_REALTIME, &ts);
 	rec.ctime_ns = rec.realtime_ns = ts.tv_sec * 1000000000L + ts.tv_nsec;
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	rec.monotonic_ns = ts.tv_sec * 1000000000L + ts.tv_nsec;
-	(void)clock_gettime(CLOCK_BOOTTIME, &ts);
-	rec.boottime_ns = ts.tv_sec * 1000000000L + ts.tv_nsec;
+	rec.monotonic_ns = ckpti_clock_of(root->info.pid, CLOCK_MONOTONIC);
+	rec.boottime_ns = ckpti_clock_of(root->info.pid, CLOCK_BOOTTIME);
 	r = ckpti_image_add(&s->img, CKPTI_R_SET, &rec, sizeof(rec), strs, 2, NULL, 0, 0);
 	return r < 0 ? ckpti_err(err, r, "out of memory") : 0;
 }
@@ -145,6 +146,7 @@ static int capture(struct ckpti_snap *s, struct ckpti_err *err)
 		r = ckpti_machine_record(&s->img, err);
 	if (r == 0)
 		r = ckpti_snap_descriptors(s, err);
+	ckpti_trace_phase("descriptors", 0);
 	if (r == 0)
 		r = ckpti_snap_memory(s, err);
 	if (r == 0)
@@ -153,6 +155,7 @@ static int capture(struct ckpti_snap *s, struct ckpti_err *err)
 		r = ckpti_store_datafile_done(s->store, s->cap.content_file, s->cap.content_end,
 					      err);
 	ckpti_snap_close_descriptors(s);
+	ckpti_trace_phase("objects", s->cap.content_end);
 	return r;
 }
 
@@ -170,13 +173,17 @@ static int commit(struct ckpti_snap *s, uint64_t stop_ns, struct ckpti_err *err)
 	s->stored_bytes += s->cap.content_end;
 	complete_set_record(s, stop_ns);
 	r = ckpti_snap_pins(s, true, err);
+	ckpti_trace_phase("pins", 0);
 	if (r == 0)
 		r = ckpti_store_hash(s->store, &s->img, req->progress, req->progress_arg, err);
+	ckpti_trace_phase("hash", s->stored_bytes);
 	if (r < 0)
 		return r;
 	(void)clock_gettime(CLOCK_REALTIME, &ts);
 	hdr.ctime_ns = ts.tv_sec * 1000000000L + ts.tv_nsec;
-	return ckpti_store_commit(s->store, &s->img, &hdr, req->keep ? req->keep : 1, err);
+	r = ckpti_store_commit(s->store, &s->img, &hdr, req->keep ? req->keep : 1, err);
+	ckpti_trace_phase("commit", s->stored_bytes);
+	return r;
 }
 
 /* Processes with thousands of descriptors: we hold one duplicate of each description. */
@@ -218,14 +225,17 @@ static int checkpoint(struct ckpti_set *set, struct ckpti_store *store,
 		r = ckpti_link_listen(set, err);
 	if (r == 0)
 		r = ckpti_set_prepare(set, err);
+	ckpti_trace_phase("prepare", 0);
 	if (r == 0)
 		r = ckpti_set_muster(set, err);
+	ckpti_trace_phase("muster", 0);
 	if (r == 0)
 		r = capture(&s, err);
 	/* The targets of -k stand still until the image is safe: nothing that they do is lost. */
 	if (r < 0 || !req->kill)
 		ckpti_set_resume(set, r, r < 0 ? 0 : ckpti_store_generation(store));
 	stop_ns = set->first_in_ns ? ckpti_now_ns() - set->first_in_ns : 0;
+	ckpti_trace_phase("resume", 0);
 	if (r == 0)
 		r = commit(&s, stop_ns, err);
 	if (r == 0 && req->kill)
@@ -256,11 +266,17 @@ int ckpti_create(const struct ckpti_create_req *req, struct ckpti_create_result 
 
 	memset(ret, 0, sizeof(*ret));
 	raise_descriptor_limit();
+	ckpti_trace_open("create");
 	ckpti_set_init(&set, req);
 	r = ckpti_set_scan(&set, err);
+	ckpti_trace_phase("scan", 0);
+	/* The statefile and everything that a user can choose is touched as the user. */
+	if (r == 0)
+		r = ckpti_owner_become(set.member[0].info.uid[0], set.member[0].info.gid[0], err);
 	if (r == 0 && req->dryrun) {
 		r = dry_run(&set, err);
 		ckpti_set_done(&set, r, 0);
+		ckpti_trace_close();
 		return r;
 	}
 	if (r == 0)
@@ -275,5 +291,6 @@ int ckpti_create(const struct ckpti_create_req *req, struct ckpti_create_result 
 	ckpti_store_close(store);
 	if (lock >= 0)
 		(void)close(lock);
+	ckpti_trace_close();
 	return r;
 }

@@ -62,7 +62,7 @@ static int first_taken(const struct ckpti_life *life)
 	return 0;
 }
 
-static int in_child(int flags)
+int ckpti_ids_can_unshare(int flags)
 {
 	pid_t pid = fork();
 	int status = -1;
@@ -109,13 +109,15 @@ int ckpti_ids_decide(struct ckpti_life *life, struct ckpti_err *err)
 			return ckpti_err(err, -EADDRINUSE,
 					 "process number %d is taken here; use --ids private",
 					 conflict);
-		life->timens = admin && in_child(CLONE_NEWTIME);
+		life->timens = admin && ckpti_ids_can_unshare(CLONE_NEWTIME);
 		return 0;
 	}
 	if (life->ids == CKPTI_IDS_PRIVATE) {
 		life->userns = !admin;
-		life->timens = in_child((life->userns ? CLONE_NEWUSER : 0) | CLONE_NEWTIME);
-		if (in_child((life->userns ? CLONE_NEWUSER : 0) | CLONE_NEWPID | CLONE_NEWNS))
+		life->timens =
+			ckpti_ids_can_unshare((life->userns ? CLONE_NEWUSER : 0) | CLONE_NEWTIME);
+		if (ckpti_ids_can_unshare((life->userns ? CLONE_NEWUSER : 0) | CLONE_NEWPID |
+					  CLONE_NEWNS))
 			return 0;
 		if (want == CKPTI_IDS_PRIVATE)
 			return ckpti_err(err, -EPERM,

@@ -69,8 +69,9 @@ struct ckpti_life {
 	size_t npin;
 	struct ckpti_shared_build *build;
 	int ready[2], go[2], fail[2]; /* pipes */
-	int keep_first, keep_last; /* data and shared memory: live on through the exec, then closed */
-	int desc_first;               /* recreated descriptions lie from here on */
+	int keep_first,
+		keep_last; /* data and shared memory: live on through the exec, then closed */
+	int desc_first;    /* recreated descriptions lie from here on */
 };
 
 /* rebuild.c: objects of the set, in the builder. */
@@ -114,5 +115,7 @@ int ckpti_ids_enter(struct ckpti_life *life, struct ckpti_err *err);
 int ckpti_ids_inside(struct ckpti_life *life, struct ckpti_err *err);
 /* The clock as processes of pid's time namespace see it. */
 int64_t ckpti_clock_of(int pid, int clock);
+/* Tried in a child: 1 when unshare(flags) is allowed. */
+int ckpti_ids_can_unshare(int flags);
 
 #endif

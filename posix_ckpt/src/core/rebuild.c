@@ -105,8 +105,8 @@ static bool same_file(const char *path, const struct ckpti_r_mapfile *rec)
 	same = fstat(fd, &st) == 0 && (uint64_t)st.st_size == rec->size;
 	if (same && (st.st_ino != rec->ino ||
 		     st.st_mtim.tv_sec * 1000000000L + st.st_mtim.tv_nsec != rec->mtime_ns))
-		same = hash_file(fd, hash) == 0 && hash[0] == rec->hash[0] &&
-		       hash[1] == rec->hash[1];
+		same = (rec->hash[0] || rec->hash[1]) && hash_file(fd, hash) == 0 &&
+		       hash[0] == rec->hash[0] && hash[1] == rec->hash[1];
 	(void)close(fd);
 	return same;
 }
@@ -171,10 +171,11 @@ int ckpti_life_check(struct ckpti_life *life, struct ckpti_err *err)
 		CKPTI_FIXED(&v, &p);
 		if (p.state == CKPTI_PROC_ZOMBIE)
 			continue;
-		if (strcmp(ckpti_view_str(&v, 3), "/") != 0)
+		if (!life->req->ignore_rdir && strcmp(ckpti_view_str(&v, 3), "/") != 0)
 			return ckpti_err_obj(err, -ENOTSUP, p.pid, ckpti_view_str(&v, 3),
 					     "a changed root directory cannot be restored");
-		if (stat(ckpti_view_str(&v, 2), &st) < 0 || !S_ISDIR(st.st_mode))
+		if (!life->req->ignore_cdir &&
+		    (stat(ckpti_view_str(&v, 2), &st) < 0 || !S_ISDIR(st.st_mode)))
 			return ckpti_err_obj(err, -ESTALE, p.pid, ckpti_view_str(&v, 2),
 					     "its working directory is gone");
 		if (p.uid[0] != getuid() || p.gid[0] != getgid())

@@ -4,14 +4,12 @@
  * then the builder does the work in its namespaces, and cpr waits for the root, handing on signals.
  */
 #include <errno.h>
-#include <grp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -19,7 +17,19 @@
 
 #include "core/capture.h"
 #include "core/life.h"
+#include "core/owner.h"
 #include "core/procfs.h"
+#include "core/trace.h"
+
+static uint64_t stored_bytes(const struct ckpti_image *img)
+{
+	struct ckpti_r_set set = {0};
+	struct ckpti_view v;
+
+	if (ckpti_image_first(img, CKPTI_R_SET, &v))
+		CKPTI_FIXED(&v, &set);
+	return set.stored_bytes;
+}
 
 static int load(struct ckpti_life *life, struct ckpti_err *err)
 {
@@ -30,32 +40,25 @@ static int load(struct ckpti_life *life, struct ckpti_err *err)
 		r = ckpti_store_load(life->store, req->generation, &life->img, err);
 	if (r == 0)
 		r = ckpti_machine_check(&life->img, err);
+	ckpti_trace_phase("load", 0);
 	if (r == 0)
 		r = ckpti_store_verify(life->store, &life->img, req->progress, req->progress_arg,
 				       err);
+	if (r == 0)
+		ckpti_trace_phase("verify", stored_bytes(&life->img));
 	return r;
 }
 
 /* Root may restart a user's image, but then becomes that user first. */
 static int become_owner(const struct ckpti_life *life, struct ckpti_err *err)
 {
-	uid_t uid = ckpti_image_header(&life->img)->uid;
 	struct ckpti_r_proc p;
 	struct ckpti_view v;
 
-	if (uid == getuid())
-		return 0;
-	if (geteuid() != 0)
-		return ckpti_err(err, -EPERM, "the image is of user %u", uid);
 	if (!ckpti_image_first(&life->img, CKPTI_R_PROC, &v))
 		return ckpti_err(err, -EBADMSG, "the image has no processes");
 	CKPTI_FIXED(&v, &p);
-	if (setgroups(0, NULL) < 0 || setresgid(p.gid[0], p.gid[0], p.gid[0]) < 0 ||
-	    setresuid(uid, uid, uid) < 0)
-		return ckpti_err(err, -errno, "cannot become user %u: %s", uid, strerror(errno));
-	/* Changing ids made us undumpable, which would hide our own /proc entries from us. */
-	(void)prctl(PR_SET_DUMPABLE, 1);
-	return 0;
+	return ckpti_owner_become(p.uid[0], p.gid[0], err);
 }
 
 /* The number by which we know the process that the builder calls `inner`. */
@@ -176,6 +179,7 @@ int ckpti_restart(const struct ckpti_restart_req *req, int *ret_wstatus, struct 
 	pid_t builder = 0;
 	int ctl = -1, sfd = -1, r;
 
+	ckpti_trace_open("restart");
 	r = load(&life, err);
 	if (r == 0)
 		r = become_owner(&life, err);
@@ -183,6 +187,7 @@ int ckpti_restart(const struct ckpti_restart_req *req, int *ret_wstatus, struct 
 		r = ckpti_life_check(&life, err);
 	if (r == 0)
 		r = ckpti_ids_decide(&life, err);
+	ckpti_trace_phase("check", 0);
 	if (r == 0 && !req->check) {
 		(void)sigemptyset(&mask);
 		for (size_t i = 0; i < sizeof(handed_on) / sizeof(*handed_on); i++)
@@ -199,5 +204,6 @@ int ckpti_restart(const struct ckpti_restart_req *req, int *ret_wstatus, struct 
 	if (sfd >= 0)
 		(void)close(sfd);
 	life_free(&life);
+	ckpti_trace_close();
 	return r;
 }

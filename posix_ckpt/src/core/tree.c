@@ -341,7 +341,7 @@ static _Noreturn void become(struct ckpti_life *life, size_t i)
 	exe = exe_path(life, p, &v);
 	cwd = ckpti_view_str(&v, 2);
 	set_oom_score(p->oom_score_adj);
-	if (chdir(cwd) < 0) {
+	if (!life->req->ignore_cdir && chdir(cwd) < 0) {
 		(void)ckpti_err_obj(&err, -errno, p->pid, cwd, "its working directory: %s",
 				    strerror(errno));
 		fail(life, &err);

@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,13 +108,28 @@ static int save_content(struct ckpti_capture *cap, struct ckpti_desc *d, uint64_
 	return 0;
 }
 
+/* What the user wants to become of the file. */
+static int policy_of(const struct ckpti_capture *cap, const char *path)
+{
+	for (size_t i = 0; i < cap->nrules; i++)
+		if (fnmatch(cap->rules[i].glob, path, 0) == 0)
+			return cap->rules[i].action;
+	return 0;
+}
+
+/* Must the image have a copy, however large? */
+static bool needs_copy(const struct ckpti_desc *d, const struct ckpti_r_obj_file *rec)
+{
+	return rec->gone || rec->policy == CKPT_FILE_REPLACE ||
+	       rec->policy == CKPT_FILE_SUBSTITUTE || volatile_fs(d->fd);
+}
+
 static int file_save(struct ckpti_capture *cap, struct ckpti_desc *d, struct ckpti_err *err)
 {
 	struct ckpti_r_obj_file rec = {0};
 	char path[PATH_MAX];
 	const char *str[1] = {path};
 	uint32_t content = 0;
-	bool all;
 	struct stat st;
 	off_t pos = 0;
 	int r;
@@ -123,14 +139,15 @@ static int file_save(struct ckpti_capture *cap, struct ckpti_desc *d, struct ckp
 	if (fstat(d->fd, &st) < 0)
 		return ckpti_desc_err(d, err, -errno, "cannot be read: %s", strerror(errno));
 	rec.gone = ckpti_desc_path(d, path);
+	rec.policy = (uint32_t)policy_of(cap, path);
 	if (!(d->oflags & O_PATH)) {
 		pos = lseek(d->fd, 0, SEEK_CUR);
 		if (pos < 0)
 			return ckpti_desc_err(d, err, -errno, "has no readable position: %s",
 					      strerror(errno));
-		all = rec.gone || volatile_fs(d->fd);
-		if (all || (!ckpti_file_pseudo(path) && (uint64_t)st.st_size <= cap->copy_limit &&
-			    can_change(d, &st, path))) {
+		if (needs_copy(d, &rec) ||
+		    (!ckpti_file_pseudo(path) && (uint64_t)st.st_size <= cap->copy_limit &&
+		     can_change(d, &st, path))) {
 			r = save_content(cap, d, (uint64_t)st.st_size, rec.gone, &content, err);
 			if (r < 0)
 				return r;

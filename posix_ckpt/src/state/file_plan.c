@@ -11,6 +11,9 @@
  *   grown, written at its end only      cut the tail off at the settle
  *   anything else                       -ESTALE
  *
+ * A policy of the user beats the table: MERGE, IGNORE and APPEND open the file as it is, SUBSTITUTE
+ * gives a private copy, REPLACE puts the content back also when it was only read.
+ *
  * "Written" is a matter of the file, not of the description: all that refer to one inode follow the
  * same plan.
  */
@@ -130,7 +133,8 @@ static int plan_named(struct ckpti_rebuild *rb, struct ckpti_file *f, struct ckp
 	struct stat st;
 
 	usage(rb, f, &written, &at_end);
-	if (rb->clone && ckpti_oflags_write(f->rec.o.oflags) && !f->relocated)
+	if (rb->clone && ckpti_oflags_write(f->rec.o.oflags) && !f->relocated &&
+	    f->rec.policy != CKPT_FILE_SUBSTITUTE)
 		return ckpti_err_obj(
 			err, -EEXIST, 0, f->path,
 			"'%.200s' is open for writing: a clone needs a file of its own; "
@@ -152,7 +156,8 @@ static int plan_named(struct ckpti_rebuild *rb, struct ckpti_file *f, struct ckp
 	f->plan = CKPTI_FILE_OPEN;
 	if (ckpti_file_pseudo(f->path) || (f->rec.o.oflags & O_PATH))
 		return 0;
-	if (f->rec.policy == CKPT_FILE_IGNORE || f->rec.policy == CKPT_FILE_APPEND)
+	if (f->rec.policy == CKPT_FILE_MERGE || f->rec.policy == CKPT_FILE_IGNORE ||
+	    f->rec.policy == CKPT_FILE_APPEND)
 		return 0;
 	if (f->rec.policy == CKPT_FILE_SUBSTITUTE) {
 		f->plan = CKPTI_FILE_UNNAMED;

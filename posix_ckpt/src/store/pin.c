@@ -95,6 +95,7 @@ static int keep_copy(struct ckpti_store *st, int fd, const uint64_t hash[2], con
 {
 	uint64_t copied[2] = {0, 0}, size;
 	char path[PATH_MAX];
+	struct stat sb;
 	int to, r;
 
 	to = openat(st->dirfd, PIN_TEMP, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -105,6 +106,9 @@ static int keep_copy(struct ckpti_store *st, int fd, const uint64_t hash[2], con
 		r = ckpti_store_hash_fd(to, copied, &size);
 	else
 		r = copy_bytes(fd, to, copied);
+	/* A restart may have to execute it. */
+	if (r == 0 && fstat(fd, &sb) == 0 && (sb.st_mode & 0111) && fchmod(to, 0700) < 0)
+		r = -errno;
 	if (r == 0 && fsync(to) < 0)
 		r = -errno;
 	if (r < 0) {

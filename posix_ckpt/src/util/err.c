@@ -22,7 +22,8 @@ int ckpti_err(struct ckpti_err *err, int code, const char *fmt, ...)
 	return code;
 }
 
-int ckpti_err_obj(struct ckpti_err *err, int code, int pid, const char *object, const char *fmt, ...)
+int ckpti_err_obj(struct ckpti_err *err, int code, int pid, const char *object, const char *fmt,
+		  ...)
 {
 	va_list ap;
 

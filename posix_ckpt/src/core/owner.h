@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Root acts for a user only as that user. */
+#ifndef CKPT_CORE_OWNER_H
+#define CKPT_CORE_OWNER_H
+
+#include <sys/types.h>
+
+#include "util/err.h"
+
+/* Give up root for good and become uid, gid; nothing happens when we are that user already.
+ * -EPERM when we are neither root nor that user. */
+int ckpti_owner_become(uid_t uid, gid_t gid, struct ckpti_err *err);
+
+#endif

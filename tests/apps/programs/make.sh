@@ -1,0 +1,33 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+# A C project of 24 files, built by make -j2.  The seed is in the memory of make only.
+#
+# gcc -pipe: without it the compiler and the assembler meet in a temporary file which for an instant
+# nobody has open, and a file that nobody has open is not part of a checkpoint.
+set -eu
+exec 3>progress
+read -r seed <seed
+{
+	echo '#include <stdio.h>'
+	for i in {1..24}; do echo "unsigned long part$i(unsigned long x);"; done
+	echo 'int main(void) { unsigned long x = 1;'
+	for i in {1..24}; do echo "x = part$i(x);"; done
+	echo 'printf("%lu\n", x); return 0; }'
+} >main.c
+for i in {1..24}; do
+	echo "unsigned long part$i(unsigned long x) { x ^= SEED;"
+	for j in {1..60}; do
+		echo "for (unsigned k = 0; k < $j; k++) x = (x << $((j % 31 + 1))) ^ (x >> $i) ^ k * $((i * j))ul;"
+	done
+	echo 'return x; }'
+done | awk '/^unsigned long part/ { file = "part" ++n ".c" } { print >file }'
+cat >Makefile <<'EOF'
+objects := main.o $(patsubst %,part%.o,$(shell seq 24))
+program: $(objects)
+	$(CC) -o $@ $^
+%.o: %.c
+	@sleep 0.2
+	$(CC) -O2 -pipe -DSEED=$(SEED)ul -c -o $@ $<
+	@echo $@ >&3
+EOF
+exec make -j2 SEED="$seed"

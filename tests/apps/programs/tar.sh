@@ -1,0 +1,14 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+# tar | xz | sha256sum.  tar makes a pause after every 16 records.
+set -euo pipefail
+exec 3>progress
+read -r seed <seed
+mkdir -p input
+for i in {100..499}; do
+	seq $((seed + i * 1000)) $((seed + i * 1000 + 2600)) >"input/$i"
+done
+# shellcheck disable=SC2016 # for the shell that tar starts
+tar -c --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --mode=644 \
+	--checkpoint=16 --checkpoint-action='exec=echo $TAR_CHECKPOINT >&3; sleep 0.1' input |
+	xz -1 -T1 | sha256sum >result
