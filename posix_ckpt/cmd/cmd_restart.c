@@ -64,6 +64,14 @@ static void started(void *arg, int root_pid, uint64_t generation)
 	(void)fputc('\n', stderr);
 }
 
+static void note(void *arg, const char *text)
+{
+	const struct announce *a = arg;
+
+	if (!a->o->quiet && a->o->result_fd == CKPTI_RESULT_NONE)
+		(void)fprintf(stderr, "cpr: note: %s\n", text);
+}
+
 /* The caller of cpr sees what the parent of the program would have seen. */
 static int end_like(int wstatus)
 {
@@ -123,7 +131,8 @@ int ckpti_cmd_restart(const struct ckpti_cmd_opts *o)
 					.nreloc = o->nreloc,
 					.progress = ckpti_report_progress(o),
 					.started = started,
-					.started_arg = &a};
+					.started_arg = &a,
+					.note = note};
 	struct ckpti_err err = {.code = 0};
 	int wstatus = 0, r;
 

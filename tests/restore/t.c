@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * See t.h.  Waiting is done with plain access() and usleep(), so that the skeleton itself adds no
- * kernel object to what is tested.
+ * See t.h.  Waiting is done with plain access() and usleep() and without malloc(), so that the
+ * skeleton itself adds nothing to what is tested.
  */
 #include "t.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +20,7 @@
 #define GIVE_UP_MS 120000
 
 static uint64_t token;
-static char work[4096];
+static char work[PATH_MAX];
 static void (*disturb)(void);
 
 _Noreturn void t_fail(const char *fmt, ...)
@@ -156,13 +157,19 @@ void t_sleep_ms(unsigned int ms)
 	(void)usleep(ms * 1000);
 }
 
+static void put_path(char *buf, size_t size, const char *name)
+{
+	if ((size_t)snprintf(buf, size, "%s/%s", work, name) >= size)
+		t_fail("the work directory's name is too long");
+}
+
 /* The name appears when the content is complete. */
 static void announce(const char *name)
 {
-	const char *path = t_path(name);
-	const char *tmp = t_path("announce.tmp");
-	char text[32];
+	char path[PATH_MAX], tmp[PATH_MAX], text[32];
 
+	put_path(path, sizeof(path), name);
+	put_path(tmp, sizeof(tmp), "announce.tmp");
 	(void)snprintf(text, sizeof(text), "%016lx\n", (unsigned long)token);
 	t_write_file(tmp, text, strlen(text));
 	if (rename(tmp, path) < 0)
@@ -184,9 +191,11 @@ void t_on_disturb(void (*fn)(void))
 
 void t_ready(void)
 {
-	const char *go = t_path("go"), *request = t_path("disturb");
+	char go[PATH_MAX], request[PATH_MAX];
 	int disturbed = 0;
 
+	put_path(go, sizeof(go), "go");
+	put_path(request, sizeof(request), "disturb");
 	announce("ready");
 	for (int waited = 0; access(go, F_OK) < 0; waited += POLL_MS) {
 		if (waited > GIVE_UP_MS)

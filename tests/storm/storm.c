@@ -4,7 +4,8 @@
  * each of them ended, and one process that starts and ends threads all the time.  What it proves while
  * it is checkpointed over and over: nobody dies of our signal, nobody hangs, no status is lost.
  *
- *	storm EXECS WORKERS SECONDS    the storm; prints one line and exits 0 when all was well
+ *	storm EXECS WORKERS SECONDS    the storm: goes on until so many programs were executed and the file
+ *	                               "enough" is there; prints a line, exits 0 when all was well
  *	storm leaf STATUS              ends with the status
  *	storm chain DEPTH STATUS       becomes itself DEPTH times, then ends with the status
  *
@@ -209,7 +210,7 @@ static uint64_t by_double_fork(int want)
 
 static void work(int nr)
 {
-	static uint64_t (*const way[])(int) = {by_fork,	 by_vfork, by_spawn,	  by_system,
+	static uint64_t (*const way[])(int) = {by_fork,  by_vfork, by_spawn,      by_system,
 					       by_popen, by_chain, by_double_fork};
 	const size_t n = sizeof(way) / sizeof(*way);
 
@@ -284,7 +285,7 @@ static int watch(uint64_t want, int workers, time_t limit)
 
 	for (int i = 0; i < workers; i++)
 		moved[i] = start;
-	while (execs(workers) < want && now() - start < limit) {
+	while ((execs(workers) < want || access("enough", F_OK) < 0) && now() - start < limit) {
 		(void)usleep(50000);
 		for (int i = 0; i < workers; i++) {
 			uint64_t n = __atomic_load_n(&all->execs[i], __ATOMIC_RELAXED);

@@ -29,11 +29,13 @@ struct ckpti_agent_host {
 	int signo;           /* SIGCKPT */
 	int64_t rseq_offset; /* from the thread pointer; valid when rseq_size > 0 */
 	uint32_t rseq_size;
-	/* A SIGCKPT that is not ours: the application's own handler, if it has one. */
+	/* A SIGCKPT that is not ours, or (with NULLs) the announcement of a checkpoint: the application's
+	 * own handler, if it has one. */
 	void (*foreign)(int sig, void *siginfo, void *ucontext);
 	/* Flag of the calling thread: set to 1 when a checkpoint interrupted the wrapped call that the
 	 * thread is in.  Returns NULL outside a wrapped call. */
 	volatile int *(*interrupted)(void);
+	int signo_restart; /* SIGRESTART */
 };
 
 /*

@@ -5,6 +5,7 @@
  * until it says go.  Everything that is not ours is handed to the program's own handler.
  */
 #include <errno.h>
+#include <linux/kcmp.h>
 #include <linux/mman.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -33,15 +34,17 @@ __asm__(".text\n"
 /*
  * Whose memory is this?  fork() leaves a child with a copy of the parent's state; the page that fork
  * clears tells, without any callback, also for raw clone().  A vfork child runs in its parent's own
- * memory, where the page is still set: it must not touch anything.
+ * memory and must not touch anything: the page is still set there, or the parent has had no signal
+ * since its own fork, and the kernel says that the two share their memory.
  */
 static int adopt(void)
 {
 	int pid = (int)sys(getpid);
+	long parent = sys(getppid);
 
 	if (pid == ckpti_agent.pid)
 		return 1;
-	if (*agent_state.wipe)
+	if (*agent_state.wipe || sys(kcmp, pid, parent, KCMP_VM) == 0)
 		return 0;
 	*agent_state.wipe = 1;
 	ckpti_agent.pid = pid;
@@ -76,6 +79,10 @@ static void lead(void *arg)
 	agent_state.nonce = nonce;
 	hold = held() || agent_hooks_quiesce() != 0;
 	if (!hold) {
+		/* IRIX: a program's SIGCKPT handler runs once before the image, in signal context.  With
+		 * checkpoint handlers registered their service thread has called it. */
+		if (!ckpti_agent.handlers && ckpti_agent.host.foreign)
+			ckpti_agent.host.foreign(ckpti_agent.host.signo, NULL, NULL);
 		stopped = agent_muster();
 		/* A thread may have called ckpt_hold() before it came in. */
 		hold = stopped == 0 && held();
@@ -170,6 +177,23 @@ void ckpti_agent_start(const struct ckpti_agent_host *host)
 	(void)sys(rt_sigprocmask, SIG_UNBLOCK, &mask, 0, 8);
 }
 
+/* SIGRESTART to a program that handles it; its default action would end the process. */
+static void announce_restart(void)
+{
+	int signo = ckpti_agent.host.signo_restart;
+	struct ckpti_ksigaction sa;
+	struct ckpti_siginfo si;
+
+	if (!signo || ckpti_agent.handlers || sys(rt_sigaction, signo, 0, &sa, 8) < 0 ||
+	    sa.handler == (uint64_t)SIG_DFL || sa.handler == (uint64_t)SIG_IGN)
+		return;
+	memset(&si, 0, sizeof(si));
+	si.signo = signo;
+	si.code = SI_QUEUE;
+	si.pid = ckpti_agent.pid;
+	(void)sys(rt_sigqueueinfo, ckpti_agent.pid, signo, &si);
+}
+
 /*
  * Entry of every restored thread, on its own stack below its signal frame.  The leader waits for the
  * others, drops the restorer, reports, and lets all go when the whole tree is ready.
@@ -216,6 +240,7 @@ void ckpti_agent_resume(const struct ckpti_resume *r, const struct ckpti_resume_
 	(void)ckpti_futex_wake(&ckpti_agent.restarts, 1 << 30);
 	agent_pending_requeue_process();
 	agent_pending_requeue_own();
+	announce_restart();
 	agent_eintr_settle_frame((ucontext_t *)uc);
 	agent_release();
 	arch_leave(uc);

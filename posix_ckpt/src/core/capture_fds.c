@@ -85,7 +85,7 @@ static int take_one(struct ckpti_snap *s, struct ckpti_member *m, int num, int f
 	struct ckpti_fdref *ref, *bigger;
 	struct ckpti_desc *known;
 	char *fdinfo;
-	uint32_t id;
+	uint32_t id = 0;
 	struct stat st;
 	int r;
 

@@ -80,7 +80,7 @@ int ckpti_check_member(struct ckpti_set *set, struct ckpti_member *m, ckpti_find
 	int worst, r;
 
 	(void)snprintf(what, sizeof(what), "process %d (%s)", m->info.pid, m->info.comm);
-	m->seen_ns = 0; /* no patience for an exec in progress */
+	m->bare_ns = 1; /* no patience for an exec in progress */
 	worst = note(fn, arg, ckpti_set_eligible(set, m, &mine), what, &mine, err);
 	(void)snprintf(dir, sizeof(dir), "/proc/%d/fd", m->info.pid);
 	r = ckpti_procfs_numbers(dir, &nums, &n);

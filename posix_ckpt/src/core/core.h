@@ -76,6 +76,8 @@ struct ckpti_restart_req {
 	/* Called once when the tree runs, with the root's pid as the caller sees it. */
 	void (*started)(void *arg, int root_pid, uint64_t generation);
 	void *started_arg;
+	/* What the user must know about this restart, a line each: before anything is started. */
+	void (*note)(void *arg, const char *text);
 	/* Every process starts in the caller's working (root) directory instead of its own. */
 	bool ignore_cdir, ignore_rdir;
 };

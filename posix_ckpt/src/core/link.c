@@ -92,7 +92,7 @@ static int first_message(struct ckpti_set *set, int fd, const struct ckpti_msg *
 				  : 0;
 	case CKPTI_M_HELD:
 		(void)close(fd);
-		(void)snprintf(m->why, sizeof(m->why), "holds checkpoints off");
+		m->held = true;
 		m->state = CKPTI_MEMBER_NEW;
 		m->knock_ns = ckpti_now_ns();
 		if (set->req->policy == CKPTI_POLICY_WAIT)

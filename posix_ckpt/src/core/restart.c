@@ -155,6 +155,30 @@ static int supervise(struct ckpti_life *life, int ctl, pid_t builder, int sfd, i
 	}
 }
 
+/* Where this life differs from the first one in something that a program could see. */
+static void tell_differences(const struct ckpti_life *life)
+{
+	const struct ckpti_restart_req *req = life->req;
+	uint64_t newest = ckpti_store_newest(life->store);
+
+	if (!req->note)
+		return;
+	if (!req->generation && life->set.generation != newest)
+		req->note(req->started_arg,
+			  "the newest generation is damaged: going back to the one before it");
+	if (life->ids == CKPTI_IDS_PRIVATE && life->userns)
+		req->note(req->started_arg,
+			  "process numbers are kept in a private user namespace: supplementary "
+			  "groups and other users' files show as nobody inside");
+	else if (life->ids == CKPTI_IDS_PRIVATE)
+		req->note(req->started_arg, "process numbers are kept in a private pid namespace");
+	else if (life->ids == CKPTI_IDS_NEW)
+		req->note(req->started_arg, "the process gets new numbers");
+	if (!life->timens)
+		req->note(req->started_arg,
+			  "no time namespace here: CLOCK_MONOTONIC jumps to this machine's");
+}
+
 static void life_free(struct ckpti_life *life)
 {
 	for (size_t i = 0; i < life->npin; i++)
@@ -170,6 +194,18 @@ static void life_free(struct ckpti_life *life)
 	ckpti_store_close(life->store);
 }
 
+/* A launcher that exports the set's identity gives it to us, too; whoever scans for its members must
+ * not find us among them.  They read our initial environment, which unsetenv() leaves as it is. */
+static void leave_set(void)
+{
+	char *id = getenv("CKPT_SET");
+
+	if (!id)
+		return;
+	memset(id, '-', strlen(id));
+	(void)unsetenv("CKPT_SET");
+}
+
 int ckpti_restart(const struct ckpti_restart_req *req, int *ret_wstatus, struct ckpti_err *err)
 {
 	static const int handed_on[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGUSR1,
@@ -179,6 +215,7 @@ int ckpti_restart(const struct ckpti_restart_req *req, int *ret_wstatus, struct 
 	pid_t builder = 0;
 	int ctl = -1, sfd = -1, r;
 
+	leave_set();
 	ckpti_trace_open("restart");
 	r = load(&life, err);
 	if (r == 0)
@@ -188,6 +225,8 @@ int ckpti_restart(const struct ckpti_restart_req *req, int *ret_wstatus, struct 
 	if (r == 0)
 		r = ckpti_ids_decide(&life, err);
 	ckpti_trace_phase("check", 0);
+	if (r == 0)
+		tell_differences(&life);
 	if (r == 0 && !req->check) {
 		(void)sigemptyset(&mask);
 		for (size_t i = 0; i < sizeof(handed_on) / sizeof(*handed_on); i++)

@@ -21,6 +21,8 @@
 #include "agent/agent.h"
 #include "ckpt.h"
 
+#define BARE_LIMIT_NS 1000000000U
+
 uint64_t ckpti_now_ns(void)
 {
 	struct timespec ts;
@@ -223,7 +225,6 @@ static int add_member(struct ckpti_set *set, const struct ckpti_procinfo *p)
 	memset(m, 0, sizeof(*m));
 	m->info = *p;
 	m->sock = m->mailbox_fd = -1;
-	m->seen_ns = ckpti_now_ns();
 	m->state = p->state == 'Z' && p->nthreads <= 1 ? CKPTI_MEMBER_ZOMBIE : CKPTI_MEMBER_NEW;
 	return 1;
 }
@@ -308,6 +309,16 @@ static int has_agent(int pid)
 	return r;
 }
 
+/* Its end, or an exec and the start of the agent in the new program: it takes a moment. */
+static int in_transit(struct ckpti_member *m)
+{
+	uint64_t now = ckpti_now_ns();
+
+	if (!m->bare_ns)
+		m->bare_ns = now;
+	return now - m->bare_ns < BARE_LIMIT_NS;
+}
+
 int ckpti_set_eligible(struct ckpti_set *set, struct ckpti_member *m, struct ckpti_err *err)
 {
 	const struct ckpti_procinfo *p = &m->info;
@@ -325,22 +336,23 @@ int ckpti_set_eligible(struct ckpti_set *set, struct ckpti_member *m, struct ckp
 			err, -EPERM, pid, p->comm,
 			"is traced by process %d (debugger or strace): detach it first", p->tracer);
 	if (p->state == 'Z')
-		return ckpti_err_obj(err, -ENOTSUP, pid, p->comm,
-				     "its main thread has ended while others run");
+		return in_transit(m) ? -EAGAIN
+				     : ckpti_err_obj(err, -ENOTSUP, pid, p->comm,
+						     "its main thread has ended while others run");
 	if (p->seccomp)
 		return ckpti_err_obj(err, -ENOTSUP, pid, p->comm,
 				     "has a seccomp filter, which cannot be read back");
-	if (p->sig_caught & bit) {
-		if (has_agent(pid))
-			return 0;
+	if (p->sig_caught & bit && has_agent(pid)) {
+		m->bare_ns = 0;
+		return 0;
+	}
+	if (in_transit(m))
+		return -EAGAIN;
+	if (p->sig_caught & bit)
 		return ckpti_err_obj(err, -ENOLINK, pid, p->comm,
 				     "handles signal %d itself and has no libckpt; start it with "
 				     "'cpr run'",
 				     set->signo);
-	}
-	/* Between fork, exec and the agent's start: the handler will stand in a moment. */
-	if (ckpti_now_ns() - m->seen_ns < 1000000000U)
-		return -EAGAIN;
 	return ckpti_err_obj(err, -ENOLINK, pid, p->comm,
 			     "has no libckpt (static, setuid or started without 'cpr run'): it "
 			     "cannot be checkpointed");
@@ -395,6 +407,7 @@ int ckpti_set_knock(struct ckpti_set *set, struct ckpti_member *m, int code)
 			       set->signo);
 		return -EAGAIN;
 	}
+	m->why[0] = 0;
 	memset(&info, 0, sizeof(info));
 	info.si_signo = set->signo;
 	info.si_code = code;
@@ -437,6 +450,8 @@ static int knock_all(struct ckpti_set *set, struct ckpti_err *err)
 
 static const char *why_silent(const struct ckpti_member *m)
 {
+	if (m->held)
+		return "holds checkpoints off";
 	if (m->why[0])
 		return m->why;
 	if (m->info.state == 'T')

@@ -29,9 +29,11 @@ struct ckpti_member {
 	int mailbox_fd;
 	uint8_t *mailbox;
 	uint64_t block, resume; /* from HELLO */
-	uint64_t seen_ns, knock_ns;
+	uint64_t bare_ns; /* since when it has been seen unable to take a signal, 0: it is able */
+	uint64_t knock_ns;
 	bool prepared;
-	char why[160]; /* what kept it from coming in, as far as known */
+	bool held;     /* said that it holds checkpoints off */
+	char why[160]; /* why it cannot be knocked at, as far as known */
 };
 
 struct ckpti_set {

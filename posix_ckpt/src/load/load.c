@@ -97,6 +97,7 @@ __attribute__((constructor(101))) static void load(int argc, char **argv, char *
 		goto out;
 	ckpti_signo_read(envp);
 	host.signo = ckpti_signo_checkpoint();
+	host.signo_restart = ckpti_signo_restart();
 	if (!signal_is_free(host.signo))
 		goto out;
 	find_rseq(&host);

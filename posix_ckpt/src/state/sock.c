@@ -14,30 +14,20 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
-int ckpti_sock_listed(int pid, const char *table, unsigned col, uint64_t ino)
+size_t ckpti_sock_protocol(const struct ckpti_desc *d, char ret[CKPTI_SOCK_PROTOCOL_SIZE])
 {
-	char path[64], *line = NULL;
-	size_t cap = 0;
-	int found = 0;
-	FILE *f;
+	static const char attr[] = "system.sockprotoname"; /* since Linux 2.6.29 */
+	const size_t size = CKPTI_SOCK_PROTOCOL_SIZE - 1;
+	char path[64];
+	ssize_t n;
 
-	(void)snprintf(path, sizeof(path), "/proc/%d/net/%s", pid, table);
-	f = fopen(path, "re");
-	if (!f)
-		return errno == ENOENT ? 0 : -errno;
-	while (!found && getline(&line, &cap, f) > 0) {
-		char *save = NULL, *word = strtok_r(line, " ", &save);
-		unsigned i;
-
-		for (i = 0; word && i < col; i++)
-			word = strtok_r(NULL, " ", &save);
-		found = word && strtoull(word, NULL, 10) == ino;
-	}
-	free(line);
-	(void)fclose(f);
-	return found;
+	(void)snprintf(path, sizeof(path), "/proc/%d/fd/%d", d->pid, d->num);
+	n = d->fd >= 0 ? fgetxattr(d->fd, attr, ret, size) : getxattr(path, attr, ret, size);
+	ret[n > 0 ? n : 0] = '\0';
+	return strlen(ret);
 }
 
 int ckpti_sock_getopt(int fd, int level, int name, int absent)

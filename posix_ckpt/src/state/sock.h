@@ -16,9 +16,10 @@
 #define SO_BUF_LOCK 72 /* Linux 5.15 */
 #endif
 
-/* Is socket `ino` in column `col` (from 0) of /proc/PID/net/TABLE?  1, 0 or -errno.  For a mere
- * check, which has no descriptor to ask. */
-int ckpti_sock_listed(int pid, const char *table, unsigned col, uint64_t ino);
+/* What the kernel calls the protocol of a socket: "TCP", "UDPv6", "UNIX-STREAM" …; "" when d is no
+ * socket.  Works without d->fd.  Returns the length. */
+#define CKPTI_SOCK_PROTOCOL_SIZE 32
+size_t ckpti_sock_protocol(const struct ckpti_desc *d, char ret[CKPTI_SOCK_PROTOCOL_SIZE]);
 
 /* An integer option; `absent` when the kernel does not know it. */
 int ckpti_sock_getopt(int fd, int level, int name, int absent);

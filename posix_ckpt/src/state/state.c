@@ -37,12 +37,15 @@ int ckpti_desc_err(const struct ckpti_desc *d, struct ckpti_err *err, int code, 
 
 int ckpti_fd_probe(struct ckpti_desc *d, struct ckpti_err *err)
 {
+	const char *what;
+
 	/* A descriptor of the mere name of a pipe, socket or device: no row expects that. */
 	if ((d->oflags & O_PATH) && !S_ISREG(d->st.st_mode) && !S_ISDIR(d->st.st_mode))
 		return ckpti_desc_err(d, err, -ENOTSUP,
 				      "was opened with O_PATH, which cannot be saved for its type");
-
-	for (size_t i = 0; ckpti_fd_kinds[i]; i++) {
+	/* Objects that look like regular files. */
+	what = S_ISREG(d->st.st_mode) ? ckpti_refused_fs(d) : NULL;
+	for (size_t i = 0; !what && ckpti_fd_kinds[i]; i++) {
 		int r = ckpti_fd_kinds[i]->probe(d, err);
 
 		if (r < 0)
@@ -52,7 +55,8 @@ int ckpti_fd_probe(struct ckpti_desc *d, struct ckpti_err *err)
 			return 0;
 		}
 	}
-	return ckpti_desc_err(d, err, -ENOTSUP, "is of a kind that cannot be saved");
+	return ckpti_desc_err(d, err, -ENOTSUP, "is %s, which cannot be saved",
+			      what ? what : ckpti_refused_name(d));
 }
 
 const struct ckpti_fd_kind *ckpti_fd_kind_by_type(uint32_t rec_type)

@@ -16,6 +16,10 @@ int ckpti_desc_err(const struct ckpti_desc *d, struct ckpti_err *err, int code, 
 bool ckpti_desc_path(const struct ckpti_desc *d, char *out);
 /* Does the path lead to what the kernel says about one process?  It has no meaning in another life. */
 bool ckpti_path_of_process(const char *path);
+/* What a regular file of a special file system is, when it cannot be saved: NULL when it can. */
+const char *ckpti_refused_fs(const struct ckpti_desc *d);
+/* What to call an object that no row takes. */
+const char *ckpti_refused_name(const struct ckpti_desc *d);
 /* Access mode of d. */
 bool ckpti_oflags_read(uint32_t oflags);
 bool ckpti_oflags_write(uint32_t oflags);

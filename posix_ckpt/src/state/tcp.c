@@ -20,10 +20,6 @@
 #include "state/state_private.h"
 #include "state/tcp_private.h"
 
-#ifndef IPPROTO_MPTCP
-#define IPPROTO_MPTCP 262
-#endif
-
 const struct ckpti_tcp_option ckpti_tcp_options[8] = {
 	{SOL_SOCKET, SO_REUSEPORT},   {SOL_SOCKET, SO_OOBINLINE}, {IPPROTO_TCP, TCP_KEEPIDLE},
 	{IPPROTO_TCP, TCP_KEEPINTVL}, {IPPROTO_TCP, TCP_KEEPCNT}, {IPPROTO_TCP, TCP_USER_TIMEOUT},
@@ -71,20 +67,14 @@ static int fail(struct ckpti_err *err, int code, const struct ckpti_desc *d, con
 
 static int tcp_probe(const struct ckpti_desc *d, struct ckpti_err *err)
 {
-	int family, protocol;
+	char protocol[CKPTI_SOCK_PROTOCOL_SIZE];
 
 	if (!S_ISSOCK(d->st.st_mode))
 		return 0;
-	if (d->fd < 0)
-		return ckpti_sock_listed(d->pid, "tcp", 9, d->st.st_ino) == 1 ||
-		       ckpti_sock_listed(d->pid, "tcp6", 9, d->st.st_ino) == 1;
-	family = ckpti_sock_getopt(d->fd, SOL_SOCKET, SO_DOMAIN, -1);
-	protocol = ckpti_sock_getopt(d->fd, SOL_SOCKET, SO_PROTOCOL, -1);
-	if (family != AF_INET && family != AF_INET6)
-		return 0;
-	if (protocol == IPPROTO_MPTCP)
+	(void)ckpti_sock_protocol(d, protocol);
+	if (strncmp(protocol, "MPTCP", 5) == 0)
 		return fail(err, -ENOTSUP, d, "multipath TCP cannot be saved");
-	return protocol == IPPROTO_TCP;
+	return strcmp(protocol, "TCP") == 0 || strcmp(protocol, "TCPv6") == 0;
 }
 
 static int get_view(struct ckpti_desc *d, struct view **ret)

@@ -51,12 +51,13 @@ static void encode_name(const struct ckpti_unix_diag *diag, char ret[4 * sizeof(
 
 static int unix_probe(const struct ckpti_desc *d, struct ckpti_err *err)
 {
+	char protocol[CKPTI_SOCK_PROTOCOL_SIZE];
+
 	(void)err;
 	if (!S_ISSOCK(d->st.st_mode))
 		return 0;
-	if (d->fd >= 0)
-		return ckpti_sock_getopt(d->fd, SOL_SOCKET, SO_DOMAIN, -1) == AF_UNIX;
-	return ckpti_sock_listed(d->pid, "unix", 6, d->st.st_ino) == 1;
+	(void)ckpti_sock_protocol(d, protocol);
+	return strcmp(protocol, "UNIX") == 0 || strcmp(protocol, "UNIX-STREAM") == 0;
 }
 
 static int fail(struct ckpti_err *err, int code, const struct ckpti_desc *d, const char *what)

@@ -3,7 +3,7 @@
 # Background jobs that feed pipes, a coprocess that answers questions, a trap and a wait for all of it.
 set -eu
 exec 3>progress
-read -r seed <seed
+seed=$(<seed)
 
 numbers() {
 	local i x=$seed

@@ -6,13 +6,13 @@
 # nobody has open, and a file that nobody has open is not part of a checkpoint.
 set -eu
 exec 3>progress
-read -r seed <seed
+seed=$(<seed)
 {
 	echo '#include <stdio.h>'
 	for i in {1..24}; do echo "unsigned long part$i(unsigned long x);"; done
-	echo 'int main(void) { unsigned long x = 1;'
+	echo "int main(void) { unsigned long x = 1;"
 	for i in {1..24}; do echo "x = part$i(x);"; done
-	echo 'printf("%lu\n", x); return 0; }'
+	echo "return printf(\"%lu\", x) < 0; }"
 } >main.c
 for i in {1..24}; do
 	echo "unsigned long part$i(unsigned long x) { x ^= SEED;"

@@ -3,7 +3,7 @@
 # tar | xz | sha256sum.  tar makes a pause after every 16 records.
 set -euo pipefail
 exec 3>progress
-read -r seed <seed
+seed=$(<seed)
 mkdir -p input
 for i in {100..499}; do
 	seq $((seed + i * 1000)) $((seed + i * 1000 + 2600)) >"input/$i"
