@@ -26,7 +26,7 @@ _Noreturn void restorer_die(const struct ckpti_plan *p, const char *what, uint64
 	e.pid = p->pid;
 	e.error = (int32_t)error;
 	e.addr = addr;
-	for (i = 0; what[i] && i < sizeof(e.what) - 1; i++)
+	for (i = 0; i < sizeof(e.what) - 1 && what[i]; i++)
 		e.what[i] = what[i];
 	(void)sys(write, p->err_fd, &e, sizeof(e));
 	for (;;)

@@ -5,6 +5,7 @@
  * remove or replace.
  */
 #include <dirent.h>
+#include <stdio.h>
 
 #include "fd.h"
 
@@ -44,6 +45,7 @@ static void disturb(void)
 {
 	change("data", rw);
 	change("log", log_fd);
+	t_write_file(t_path("spoilt"), "", 0);
 }
 
 /* Number of files whose name starts so; *path is the last one. */
@@ -110,8 +112,8 @@ int main(int argc, char **argv)
 		"the log differs");
 	writes_noise(log_fd, 64, t_token() + 2);
 	t_check(reads_noise(readable, 64, t_token() + 2), "both opens are not of one file");
-	/* Nothing was changed in a program that went on. */
-	if (access(t_path("restarted"), F_OK) == 0)
+	/* A program that just went on has changed nothing. */
+	if (access(t_path("spoilt"), F_OK) == 0)
 		check_kept();
 	t_done();
 }

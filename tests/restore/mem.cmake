@@ -1,3 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Memory, threads, signals, clocks and timers.
 ckpt_restore_test(mem_anon VARIANTS kill cont twice reboot reboot-back user fresh)
+ckpt_restore_test(mem_shared)
+ckpt_restore_test(mem_memfd)
+ckpt_restore_test(mem_shm VARIANTS kill cont twice reboot user fresh)
+ckpt_restore_test(mem_file VARIANTS kill cont twice reboot user fresh)
+ckpt_restore_test(mem_protect)
+ckpt_restore_test(mem_flags)
+ckpt_restore_test(mem_many)
+ckpt_restore_test(mem_large)
+ckpt_restore_test(mem_pinned)
+ckpt_restore_test(mem_exclude LIBS ckpt)

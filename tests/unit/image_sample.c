@@ -84,14 +84,12 @@ static void add_process(struct ckpti_image *img, int32_t pid, int32_t ppid)
 	uint64_t auxv[] = {6, 4096, 0, 0};
 	uint32_t groups[] = {100, 101, 102};
 	const char *ps[] = {"worker", "/bin/worker", "/tmp", "/", "worker -v in.dat"};
-	const char *name[] = {"[anon:arena]"};
 
 	add(img, CKPTI_R_PROC, FIXED(p), STRS(ps), NO_ARRAY);
 	add(img, CKPTI_R_RLIMITS, FIXED(h), NO_STR, ARRAY(rl));
 	add(img, CKPTI_R_GROUPS, FIXED(h), NO_STR, ARRAY(groups));
 	add(img, CKPTI_R_MM, FIXED(mm), NO_STR, ARRAY(auxv));
 	add(img, CKPTI_R_VMAS, FIXED(h), NO_STR, ARRAY(vmas));
-	add(img, CKPTI_R_VMANAMES, FIXED(h), STRS(name), ARRAY(ranges));
 	add(img, CKPTI_R_GUARDS, FIXED(h), NO_STR, ARRAY(ranges));
 	add(img, CKPTI_R_THREADS, FIXED(h), NO_STR, ARRAY(t));
 	add(img, CKPTI_R_SIGACTIONS, FIXED(h), NO_STR, ARRAY(sa));

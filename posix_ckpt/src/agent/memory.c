@@ -243,7 +243,7 @@ static int write_range(int pagemap, const struct ckpti_write_range *range)
 	int hidden = !(range->prot & PROT_READ);
 	int r;
 
-	if (hidden && range->scan != CKPTI_SCAN_NONZERO)
+	if (hidden)
 		(void)sys(mprotect, range->start, range->end - range->start,
 			  range->prot | PROT_READ);
 	switch (range->scan) {
@@ -258,7 +258,7 @@ static int write_range(int pagemap, const struct ckpti_write_range *range)
 	}
 	if (r == 0)
 		r = flush();
-	if (hidden && range->scan != CKPTI_SCAN_NONZERO)
+	if (hidden)
 		(void)sys(mprotect, range->start, range->end - range->start, range->prot);
 	return r;
 }

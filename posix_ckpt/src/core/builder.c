@@ -90,7 +90,8 @@ static int wait_ready(struct ckpti_life *life, struct ckpti_err *err)
 			if (r < 0)
 				return r;
 		} else if (pfd[1].revents & POLLHUP) {
-			pfd[1].fd = -1; /* nobody is left who could fail, or poll() would not wait */
+			pfd[1].fd =
+				-1; /* nobody is left who could fail, or poll() would not wait */
 		}
 		if (pfd[0].revents & POLLIN) {
 			ssize_t k = read(life->ready[0], bytes, sizeof(bytes));

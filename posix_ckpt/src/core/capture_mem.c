@@ -291,9 +291,6 @@ static int want_shared(struct plan *p, const struct ckpti_map *map, struct ckpti
 	c = cover(o, map->off, map->off + len);
 	if (c != 0)
 		return c < 0 ? oom(err) : 0;
-	if (!(map->prot & PROT_READ))
-		return refuse(p->m, map, err,
-			      "shared memory without read permission cannot be saved");
 	r = realloc(p->shared, (p->nshared + 1) * sizeof(*r));
 	if (!r)
 		return oom(err);

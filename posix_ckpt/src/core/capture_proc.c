@@ -81,6 +81,8 @@ static int add_proc(struct ckpti_snap *s, struct ckpti_member *m, const struct c
 	const char *strs[5];
 	int r;
 
+	rec.host_pid = p->pid;
+	rec.start_time = p->start_time;
 	memcpy(rec.uid, p->uid, sizeof(rec.uid));
 	memcpy(rec.gid, p->gid, sizeof(rec.gid));
 	if (st) {

@@ -52,6 +52,7 @@ struct ckpti_life_pin {
 struct ckpti_life {
 	const struct ckpti_restart_req *req;
 	struct ckpti_store *store;
+	int lease; /* held by the builder as long as the processes live; < 0: none */
 	struct ckpti_image img;
 	struct ckpti_r_set set;
 	struct ckpti_rebuild rb;

@@ -138,7 +138,9 @@ static int last_number(const char *text, const char *key, int otherwise)
 	const char *p = field(text, key);
 	int v = otherwise;
 
-	while (p && *p && *p != '\n') {
+	if (!p)
+		return v;
+	while (*p && *p != '\n') {
 		char *end;
 		long n = strtol(p, &end, 10);
 
@@ -196,21 +198,46 @@ static void parse_status(const char *text, struct ckpti_procinfo *p)
 	p->cap_amb = number(text, "CapAmb:", 16);
 }
 
+int ckpti_procfs_stat(int pid, struct ckpti_procinfo *ret)
+{
+	char path[32], text[2048];
+	ssize_t n;
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -ESRCH;
+	n = read(fd, text, sizeof(text) - 1); /* the kernel gives the one line in one piece */
+	(void)close(fd);
+	if (n <= 0)
+		return -ESRCH;
+	text[n] = 0;
+	memset(ret, 0, sizeof(*ret));
+	ret->pid = pid;
+	return parse_stat(text, ret);
+}
+
+int ckpti_procfs_status(struct ckpti_procinfo *p)
+{
+	char *text = ckpti_procfs_slurp(p->pid, "status", NULL);
+
+	if (!text)
+		return -ESRCH;
+	parse_status(text, p);
+	free(text);
+	return 0;
+}
+
 int ckpti_procfs_read(int pid, struct ckpti_procinfo *ret)
 {
-	char *stat = ckpti_procfs_slurp(pid, "stat", NULL);
-	char *status = stat ? ckpti_procfs_slurp(pid, "status", NULL) : NULL;
-	int r = -ESRCH;
+	struct ckpti_procinfo p;
+	int r = ckpti_procfs_stat(pid, &p);
 
-	if (stat && status) {
-		memset(ret, 0, sizeof(*ret));
-		ret->pid = pid;
-		r = parse_stat(stat, ret);
-		if (r == 0)
-			parse_status(status, ret);
-	}
-	free(stat);
-	free(status);
+	if (r == 0)
+		r = ckpti_procfs_status(&p);
+	if (r == 0)
+		*ret = p;
 	return r;
 }
 

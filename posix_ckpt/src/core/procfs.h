@@ -38,6 +38,10 @@ struct ckpti_procinfo {
 
 /* 0, -ESRCH when the process is gone. */
 int ckpti_procfs_read(int pid, struct ckpti_procinfo *ret);
+/* The half that costs little: numbers, state, name, start time, layout; the rest is zero. */
+int ckpti_procfs_stat(int pid, struct ckpti_procinfo *ret);
+/* The other half, added to what ckpti_procfs_stat() gave. */
+int ckpti_procfs_status(struct ckpti_procinfo *p);
 
 /* The whole of /proc/PID/NAME, NUL-terminated, malloc'ed; NULL with errno on failure. */
 char *ckpti_procfs_slurp(int pid, const char *name, size_t *ret_len);

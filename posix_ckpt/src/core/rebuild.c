@@ -243,7 +243,7 @@ static int make_shm(struct ckpti_life *life, struct ckpti_life_shm *s, struct ck
 		s->existed = fd >= 0;
 		if (fd < 0 && errno == ENOENT && ckpti_make_parents(name) == 0) {
 			fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-			if (fd >= 0)
+			if (fd >= 0 && s->rec.mode)
 				(void)fchmod(fd, s->rec.mode);
 		}
 		if (fd < 0 && (errno == EACCES || errno == EROFS)) {
@@ -415,6 +415,8 @@ int ckpti_life_settle(struct ckpti_life *life, struct ckpti_err *err)
 						  strerror(errno));
 			else
 				r = fill_shm(life, s, err);
+			if (s->rec.mode)
+				(void)fchmod(s->fd, s->rec.mode);
 		}
 		if (r == 0 && s->rec.seals && !s->existed)
 			(void)fcntl(s->fd, F_ADD_SEALS, s->rec.seals);

@@ -155,6 +155,38 @@ static int supervise(struct ckpti_life *life, int ctl, pid_t builder, int sfd, i
 	}
 }
 
+/* Two lives that write the same files ruin them: the first one must have ended. */
+static int first_life_over(const struct ckpti_life *life, struct ckpti_err *err)
+{
+	struct ckpti_procinfo p;
+	struct ckpti_view v;
+	char boot[64] = "";
+	FILE *f;
+
+	if (life->req->clone || !ckpti_image_first(&life->img, CKPTI_R_MACHINE, &v))
+		return 0;
+	f = fopen("/proc/sys/kernel/random/boot_id", "re");
+	if (f) {
+		if (!fgets(boot, sizeof(boot), f))
+			boot[0] = 0;
+		(void)fclose(f);
+	}
+	boot[strcspn(boot, "\n")] = 0;
+	if (strcmp(boot, ckpti_view_str(&v, 2)) != 0)
+		return 0;
+	for (size_t i = 0; i < life->nproc; i++) {
+		const struct ckpti_r_proc *r = &life->proc[i];
+
+		if (r->state == CKPTI_PROC_LIVE && r->host_pid &&
+		    ckpti_procfs_read(r->host_pid, &p) == 0 && p.state != 'Z' &&
+		    p.start_time == r->start_time)
+			return ckpti_err_obj(err, -EBUSY, r->host_pid, p.comm,
+					     "the checkpointed process still runs; end it, or use "
+					     "--clone");
+	}
+	return 0;
+}
+
 /* Where this life differs from the first one in something that a program could see. */
 static void tell_differences(const struct ckpti_life *life)
 {
@@ -192,6 +224,8 @@ static void life_free(struct ckpti_life *life)
 	free(life->pin);
 	ckpti_image_free(&life->img);
 	ckpti_store_close(life->store);
+	if (life->lease >= 0)
+		(void)close(life->lease);
 }
 
 /* A launcher that exports the set's identity gives it to us, too; whoever scans for its members must
@@ -210,7 +244,7 @@ int ckpti_restart(const struct ckpti_restart_req *req, int *ret_wstatus, struct 
 {
 	static const int handed_on[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGUSR1,
 					SIGUSR2, SIGALRM, SIGCONT, SIGWINCH};
-	struct ckpti_life life = {.req = req};
+	struct ckpti_life life = {.req = req, .lease = -1};
 	sigset_t mask, old;
 	pid_t builder = 0;
 	int ctl = -1, sfd = -1, r;
@@ -222,6 +256,12 @@ int ckpti_restart(const struct ckpti_restart_req *req, int *ret_wstatus, struct 
 		r = become_owner(&life, err);
 	if (r == 0)
 		r = ckpti_life_check(&life, err);
+	if (r == 0)
+		r = first_life_over(&life, err);
+	if (r == 0 && !req->clone) {
+		life.lease = ckpti_store_lease(life.store, err);
+		r = life.lease >= 0 || life.lease == -ENOLCK ? 0 : life.lease;
+	}
 	if (r == 0)
 		r = ckpti_ids_decide(&life, err);
 	ckpti_trace_phase("check", 0);

@@ -99,11 +99,22 @@ struct ckpti_member *ckpti_set_find(struct ckpti_set *set, int pid)
 
 /* ---- one look at /proc -------------------------------------------------------------------- */
 
+/*
+ * The machine's processes, by number.  A scan happens while processes stand still, so it is cheap: of
+ * processes that are not members only the one line of /proc/PID/stat is read.
+ */
 struct snapshot {
 	struct ckpti_procinfo *p;
 	size_t n;
 	uint8_t *in;
 };
+
+static int by_pid(const void *a, const void *b)
+{
+	const int *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
 
 static int take_snapshot(struct snapshot *s)
 {
@@ -120,11 +131,28 @@ static int take_snapshot(struct snapshot *s)
 		free(pids);
 		return -ENOMEM;
 	}
+	qsort(pids, n, sizeof(*pids), by_pid);
 	for (size_t i = 0; i < n; i++)
-		if (ckpti_procfs_read(pids[i], &s->p[s->n]) == 0)
+		if (ckpti_procfs_stat(pids[i], &s->p[s->n]) == 0)
 			s->n++;
 	free(pids);
 	return 0;
+}
+
+/* Index of the process, s->n when there is none. */
+static size_t look_up(const struct snapshot *s, int pid)
+{
+	size_t low = 0, high = s->n;
+
+	while (low < high) {
+		size_t mid = (low + high) / 2;
+
+		if (s->p[mid].pid < pid)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < s->n && s->p[low].pid == pid ? low : s->n;
 }
 
 static void drop_snapshot(struct snapshot *s)
@@ -168,12 +196,10 @@ static int ours(const struct snapshot *s, const struct ckpti_procinfo *p)
 	int pid = p->pid;
 
 	for (size_t depth = 0; depth < s->n && pid > 1; depth++) {
-		size_t i;
+		size_t i = look_up(s, pid);
 
 		if (pid == getpid())
 			return 1;
-		for (i = 0; i < s->n && s->p[i].pid != pid; i++)
-			;
 		if (i == s->n)
 			return 0;
 		pid = s->p[i].ppid;
@@ -181,35 +207,63 @@ static int ours(const struct snapshot *s, const struct ckpti_procinfo *p)
 	return 0;
 }
 
-static void mark(const struct ckpti_set *set, struct snapshot *s)
+/* Everything below those that are in. */
+static void mark_descendants(struct snapshot *s)
 {
-	int tree = whole_tree(set);
 	int more = 1;
 
-	for (size_t i = 0; i < s->n; i++) {
+	while (more) {
+		more = 0;
+		for (size_t i = 0; i < s->n; i++) {
+			size_t parent = s->in[i] ? s->n : look_up(s, s->p[i].ppid);
+
+			if (parent < s->n && s->in[parent])
+				more = s->in[i] = 1;
+		}
+	}
+}
+
+/*
+ * Could it be a member that lost its parent?  Such a one is younger than the root, or was made beside
+ * it by a restart, so that most processes need not be asked for their environment.
+ */
+static int may_be_orphan(const struct snapshot *s, size_t root, const struct ckpti_procinfo *p)
+{
+	return p->state != 'Z' && (root == s->n || p->start_time >= s->p[root].start_time ||
+				   p->ppid == s->p[root].ppid);
+}
+
+static void mark(const struct ckpti_set *set, struct snapshot *s)
+{
+	size_t root = look_up(s, set->root);
+	int tree = whole_tree(set);
+
+	for (size_t i = 0; i < s->n; i++)
 		for (size_t t = 0; t < set->req->ntarget; t++)
 			if (named(&set->req->target[t], &s->p[i]))
 				s->in[i] = 1;
-		if (!s->in[i] && tree && set->set_id && s->p[i].state != 'Z' &&
-		    s->p[i].uid[0] == getuid() && set_id_of(s->p[i].pid) == set->set_id)
+	/* Who belonged to a tree goes on to, wherever its parent went. */
+	for (size_t k = 0; tree && k < set->n; k++) {
+		const struct ckpti_procinfo *known = &set->member[k].info;
+		size_t i = look_up(s, known->pid);
+
+		if (i < s->n && s->p[i].start_time == known->start_time)
 			s->in[i] = 1;
 	}
-	while (tree && more) {
-		more = 0;
-		for (size_t i = 0; i < s->n; i++) {
-			if (s->in[i])
-				continue;
-			for (size_t j = 0; j < s->n; j++) {
-				if (s->in[j] && s->p[j].pid == s->p[i].ppid) {
-					s->in[i] = 1;
-					more = 1;
-					break;
-				}
-			}
-		}
-	}
+	if (tree)
+		mark_descendants(s);
+	for (size_t i = 0; tree && set->set_id && i < s->n; i++)
+		if (!s->in[i] && may_be_orphan(s, root, &s->p[i]) &&
+		    set_id_of(s->p[i].pid) == set->set_id)
+			s->in[i] = 1;
+	if (tree)
+		mark_descendants(s);
 	for (size_t i = 0; i < s->n; i++)
 		if (s->in[i] && ours(s, &s->p[i]))
+			s->in[i] = 0;
+	/* One that is gone by now is dropped like any other that has ended. */
+	for (size_t i = 0; i < s->n; i++)
+		if (s->in[i] && ckpti_procfs_status(&s->p[i]) < 0)
 			s->in[i] = 0;
 }
 
@@ -236,13 +290,9 @@ static void drop_gone(struct ckpti_set *set, const struct snapshot *s)
 
 	for (size_t i = 0; i < set->n; i++) {
 		struct ckpti_member *m = &set->member[i];
-		size_t j;
+		size_t j = look_up(s, m->info.pid);
 
-		for (j = 0; j < s->n; j++)
-			if (s->p[j].pid == m->info.pid && s->in[j] &&
-			    s->p[j].start_time == m->info.start_time)
-				break;
-		if (j == s->n) {
+		if (j == s->n || !s->in[j] || s->p[j].start_time != m->info.start_time) {
 			member_done(m);
 			continue;
 		}
@@ -496,13 +546,24 @@ static void sort_members(struct ckpti_set *set)
 	}
 }
 
+static size_t count_in(const struct ckpti_set *set)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < set->n; i++)
+		n += set->member[i].state == CKPTI_MEMBER_IN;
+	return n;
+}
+
 int ckpti_set_muster(struct ckpti_set *set, struct ckpti_err *err)
 {
 	unsigned limit_ms = set->req->timeout_ms ? set->req->timeout_ms : 10000;
 	uint64_t deadline = ckpti_now_ns() + (uint64_t)limit_ms * 1000000U;
+	size_t before;
 	int missing, r;
 
 	for (;;) {
+		before = count_in(set);
 		missing = knock_all(set, err);
 		if (missing < 0)
 			return missing;
@@ -512,6 +573,9 @@ int ckpti_set_muster(struct ckpti_set *set, struct ckpti_err *err)
 				return r;
 			if (ckpti_now_ns() > deadline)
 				return overdue(set, err);
+			/* As long as they come in there is no need to look for others. */
+			if (count_in(set) > before)
+				continue;
 		}
 		/* With everybody in, a scan that finds nobody new ends the muster. */
 		r = scan(set);
@@ -522,6 +586,8 @@ int ckpti_set_muster(struct ckpti_set *set, struct ckpti_err *err)
 		if (r == 0 && missing == 0)
 			break;
 	}
+	if (count_in(set) == 0)
+		return ckpti_err(err, -ESRCH, "the processes have ended");
 	sort_members(set);
 	return 0;
 }

@@ -178,10 +178,6 @@ int ckpti_refs_check_proc_record(struct refs *r, const struct ckpti_view *v)
 	case CKPTI_R_THREADS:
 		p->threads = *v;
 		return 0;
-	case CKPTI_R_VMANAMES:
-		if (v->nstr < v->count)
-			return ckpti_refs_bad(r, "a name is missing");
-		return check_ranges(r, v);
 	case CKPTI_R_GUARDS:
 		return check_ranges(r, v);
 	case CKPTI_R_PENDING:

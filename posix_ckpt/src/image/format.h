@@ -55,9 +55,8 @@ enum ckpti_rec_type {
 	CKPTI_R_GROUPS,
 	CKPTI_R_MM,
 	CKPTI_R_VMAS,
-	CKPTI_R_VMANAMES,
-	CKPTI_R_EXTENTS,
-	CKPTI_R_GUARDS, /* guard regions (MADV_GUARD_INSTALL) */
+	CKPTI_R_EXTENTS = 10, /* 9 is not used */
+	CKPTI_R_GUARDS,       /* guard regions (MADV_GUARD_INSTALL) */
 	CKPTI_R_THREADS,
 	CKPTI_R_SIGACTIONS,
 	CKPTI_R_PENDING,
@@ -156,7 +155,8 @@ struct ckpti_r_proc {
 	uint32_t leader_tid;   /* thread that led the muster */
 	uint32_t exe_mapfile;  /* CKPTI_R_MAPFILE id of the executable */
 	uint32_t restarts;
-	uint32_t pad;
+	int32_t host_pid;    /* with start_time: is this very process still alive? */
+	uint64_t start_time; /* in clock ticks since the boot that MACHINE names */
 	/* strings: comm, exe, cwd, root, command line (arguments separated by spaces) */
 };
 

@@ -16,12 +16,11 @@ static const struct ckpti_rec_info table[] = {
 	{ CKPTI_R_SET,           112, 2,   0, 1, "set" },
 	{ CKPTI_R_MACHINE,       120, 3,   0, 1, "machine" },
 	{ CKPTI_R_DATAFILE,       16, 1,   0, 0, "datafile" },
-	{ CKPTI_R_PROC,          168, 5,   0, 0, "proc" },
+	{ CKPTI_R_PROC,          176, 5,   0, 0, "proc" },
 	{ CKPTI_R_RLIMITS,         8, 0,  16, 0, "rlimits" },
 	{ CKPTI_R_GROUPS,          8, 0,   4, 0, "groups" },
 	{ CKPTI_R_MM,            104, 0,   8, 0, "mm" },
 	{ CKPTI_R_VMAS,            8, 0,  48, 0, "vmas" },
-	{ CKPTI_R_VMANAMES,        8, 0,  16, 0, "vmanames" },
 	{ CKPTI_R_EXTENTS,         8, 0,  40, 0, "extents" },
 	{ CKPTI_R_GUARDS,          8, 0,  16, 0, "guards" },
 	{ CKPTI_R_THREADS,         8, 0, 232, 0, "threads" },
@@ -55,7 +54,7 @@ static const struct ckpti_rec_info table[] = {
 NOT_SMALLER(struct ckpti_r_set, 112);
 NOT_SMALLER(struct ckpti_r_machine, 120);
 NOT_SMALLER(struct ckpti_r_datafile, 16);
-NOT_SMALLER(struct ckpti_r_proc, 168);
+NOT_SMALLER(struct ckpti_r_proc, 176);
 NOT_SMALLER(struct ckpti_pid_head, 8);
 NOT_SMALLER(struct ckpti_e_rlimit, 16);
 NOT_SMALLER(struct ckpti_r_mm, 104);

@@ -90,6 +90,11 @@ static int fit(struct ckpti_rebuild *rb, const struct ckpti_file *f, int fd, str
 	}
 	if (!equal) {
 		r = keep(rb, f, fd, &st, 0, "old", err);
+		/* First: another file of that name may be open to those who could not read this one. */
+		if (r == 0 && (st.st_mode & 07777) != f->rec.mode && fchmod(fd, f->rec.mode) < 0)
+			r = ckpti_err_obj(err, -errno, 0, f->path,
+					  "cannot set the mode of '%.200s': %s", f->path,
+					  strerror(errno));
 		return r < 0 ? r : ckpti_content_restore(rb, (uint32_t)f->rec.content, fd, err);
 	}
 	if ((uint64_t)st.st_size == f->rec.size)

@@ -459,7 +459,7 @@ static int connect_one_way(const struct sock *s, const struct sock *peer)
 
 int ckpti_unix_finish(struct ckpti_rebuild *rb, struct ckpti_redesc *d, struct ckpti_err *err)
 {
-	struct sock s, peer;
+	struct sock s, peer = {0};
 	int r;
 
 	r = get_sock(d, &s);

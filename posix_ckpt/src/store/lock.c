@@ -6,6 +6,7 @@
  *   DIR/lock byte 0   exclusive: the one writer, from open to close
  *   DIR/lock byte 1   shared: a reader between choosing a generation and having its files pinned;
  *                     exclusive: the writer while it drops generations.  Both hold it briefly.
+ *   DIR/lock byte 2   exclusive: a life that was restarted from here and still runs
  *   data-*, pin-*     shared: a reader needs the content; exclusive: a writer rewrites a spare file
  */
 #include <errno.h>
@@ -17,6 +18,7 @@
 
 #define WRITER_BYTE 0
 #define LIST_BYTE   1
+#define LIFE_BYTE   2
 #define WAIT_MS     5000 /* a holder of LIST_BYTE that takes longer is stopped */
 
 static int set_lock(int fd, short type, off_t start, off_t len)
@@ -67,6 +69,37 @@ int ckpti_store_lock_writer(struct ckpti_store *st, struct ckpti_err *err)
 		close(fd);
 	}
 	return ckpti_err(err, -EBUSY, "'%s' is being removed", st->path);
+}
+
+int ckpti_store_lease(struct ckpti_store *st, struct ckpti_err *err)
+{
+	const struct timespec pause = {.tv_nsec = 20000000};
+	int fd = openat(st->dirfd, LOCK_FILE, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	int tries, r;
+
+	if (fd < 0) {
+		/* A copy without the file, or on a read-only file system, cannot be guarded. */
+		r = -errno;
+		return r == -ENOENT || r == -EROFS || r == -EACCES
+			       ? -ENOLCK
+			       : ckpti_store_fail(st, err, r, "open", LOCK_FILE);
+	}
+	/* Whoever looked after processes that have just ended needs a moment to notice. */
+	for (tries = 0; tries < 100; tries++) {
+		r = set_lock(fd, F_WRLCK, LIFE_BYTE, 1);
+		if (r == 0)
+			return fd;
+		if (!held_by_other(r))
+			break;
+		(void)nanosleep(&pause, NULL);
+	}
+	close(fd);
+	if (!held_by_other(r))
+		return -ENOLCK;
+	return ckpti_err(
+		err, -EBUSY,
+		"processes that were restarted from '%s' still run; end them, or use --clone",
+		st->path);
 }
 
 int ckpti_store_lock_list(struct ckpti_store *st, bool exclusive)

@@ -74,6 +74,11 @@ int ckpti_store_load(struct ckpti_store *st, uint64_t gen, struct ckpti_image *i
  * lives, no writer changes the file. */
 int ckpti_store_open_file(struct ckpti_store *st, const char *name, struct ckpti_err *err);
 
+/* For a restart: only one life of a statefile at a time.  The lease is a descriptor, which whoever
+ * looks after the processes keeps open as long as they run.  -EBUSY: another life runs; -ENOLCK: this
+ * directory cannot be locked. */
+int ckpti_store_lease(struct ckpti_store *st, struct ckpti_err *err);
+
 /* Progress of long work: bytes done, bytes in all; returning non-zero cancels (-ECANCELED). */
 typedef int (*ckpti_progress_f)(void *arg, const char *phase, uint64_t done, uint64_t total);
 
