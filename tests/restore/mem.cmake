@@ -11,3 +11,13 @@ ckpt_restore_test(mem_many)
 ckpt_restore_test(mem_large)
 ckpt_restore_test(mem_pinned)
 ckpt_restore_test(mem_exclude LIBS ckpt)
+
+
+ckpt_restore_test(threads ARGS 64 VARIANTS kill cont twice reboot user fresh)
+ckpt_restore_test(threads_512 PROGRAM threads ARGS 512)
+ckpt_restore_test(threads_1 PROGRAM threads ARGS 1)
+ckpt_restore_test(thread_locks)
+ckpt_restore_test(thread_regs LIBS m VARIANTS kill cont twice reboot user fresh)
+
+ckpt_restore_test(sig_actions VARIANTS kill cont twice reboot user fresh)
+ckpt_restore_test(sig_pending)

@@ -3,4 +3,26 @@
 ckpt_restore_test(proc_tree VARIANTS kill cont twice reboot user fresh)
 ckpt_restore_test(proc_zombie VARIANTS kill cont twice reboot user fresh)
 ckpt_restore_test(proc_group)
+ckpt_restore_test(proc_subreaper PROGRAM proc_group ARGS subreaper VARIANTS kill twice reboot)
 ckpt_restore_test(proc_attr ARGS "first argument" "second argument")
+
+# ckpt_restart_case(NAME [LABELS l...]): see the file `cases`
+function(ckpt_restart_case name)
+  add_test(NAME restore.case.${name} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/cases ${name}
+    $<TARGET_FILE:restore.proc_life>)
+  ckpt_test_properties(restore.case.${name} TIMEOUT 60 ${ARGN})
+  set_property(TEST restore.case.${name} PROPERTY ENVIRONMENT "CPR=$<TARGET_FILE:cpr>")
+endfunction()
+
+add_executable(restore.proc_life proc_life.c t.c)
+target_link_libraries(restore.proc_life PRIVATE ckpt_flags)
+foreach(name exit_status death signals interrupt_key generations clone kill ids_private ids_new)
+  ckpt_restart_case(${name})
+  ckpt_restart_case(${name}.user LABELS user)
+endforeach()
+foreach(name ids_host no_sys_resource)
+  ckpt_restart_case(${name})
+endforeach()
+foreach(name userns_forbidden ambient_right)
+  ckpt_restart_case(${name} LABELS user)
+endforeach()

@@ -51,8 +51,8 @@ int main(void)
 				si.ssi_signo == (unsigned)SIGRTMIN + 3 &&
 				si.ssi_int == (int)(t_token() & 0xffff) + i,
 			"queued signal %d: %u with %d", i, si.ssi_signo, si.ssi_int);
-	t_check(read(some, &si, sizeof(si)) < 0 && errno == EAGAIN, "one more signal: %u",
-		si.ssi_signo);
+	t_check(read(some, &si, sizeof(si)) < 0 && errno == EAGAIN, "one more signal: %u with %d",
+		si.ssi_signo, si.ssi_int - (int)(t_token() & 0xffff));
 	t_check(read(all, &si, sizeof(si)) == sizeof(si) && si.ssi_signo == SIGUSR2,
 		"signal %u instead of SIGUSR2", si.ssi_signo);
 	t_check(read(all, &si, sizeof(si)) < 0 && errno == EAGAIN, "one more signal: %u",

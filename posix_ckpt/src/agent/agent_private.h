@@ -17,7 +17,7 @@
 #include "os/linux/sys.h"
 
 #define AGENT_MAX_THREADS 4096
-#define AGENT_MAX_PENDING 512
+#define AGENT_MAX_PENDING 4096
 #define AGENT_STACK_SIZE  (128U << 10)
 #define AGENT_DEADLINE_MS 600000 /* longest silence of a coordinator that is still alive */
 
@@ -43,6 +43,7 @@ struct agent_state {
 	uint32_t release; /* counts barriers that ended; futex word */
 	uint32_t inside;  /* threads that have not left the barrier yet */
 	uint32_t npending;
+	uint32_t pending_left; /* some were left in the kernel: there was no room */
 	uint32_t nforeign;     /* tasks that plug-ins left out */
 	uint32_t hidden, lost; /* interrupted system calls: hidden from the program, not hidden */
 	uint32_t resumed;      /* restarted threads that have come back; futex word */

@@ -238,8 +238,7 @@ void ckpti_agent_resume(const struct ckpti_resume *r, const struct ckpti_resume_
 	__atomic_add_fetch(&ckpti_agent.event_seq, 1, __ATOMIC_SEQ_CST);
 	(void)ckpti_futex_wake(&ckpti_agent.event_seq, 1 << 30);
 	(void)ckpti_futex_wake(&ckpti_agent.restarts, 1 << 30);
-	agent_pending_requeue_process();
-	agent_pending_requeue_own();
+	agent_state.npending = 0; /* the restorer has queued what the image says */
 	announce_restart();
 	agent_eintr_settle_frame((ucontext_t *)uc);
 	agent_release();

@@ -134,7 +134,7 @@ void agent_muster_begin(ucontext_t *uc, const struct agent_hide *hide)
 	/* A thread of the last round that has not run yet still needs its pending signals. */
 	while (__atomic_load_n(&agent_state.inside, __ATOMIC_SEQ_CST))
 		(void)sys(sched_yield);
-	agent_state.npending = 0;
+	agent_state.npending = agent_state.pending_left = 0;
 	agent_state.arrived = 0;
 	agent_state.hidden = agent_state.lost = 0;
 	agent_state.leader = (int32_t)sys(gettid);

@@ -25,12 +25,35 @@ static uint64_t mask_in(const char *path, const char *key)
 	return agent_hex(&p);
 }
 
+/*
+ * Taking some of a queue and leaving the rest would lose the rest, and change the order: more than we
+ * have room for stay where they are, and the checkpoint fails.  The kernel counts those of the user.
+ */
+static int too_many(void)
+{
+	char text[2048];
+	const char *p;
+
+	if (agent_slurp("/proc/self/status", text, sizeof(text)) < 0)
+		return 0;
+	p = agent_field(text, "SigQ:");
+	if (!p)
+		return 0;
+	while (*p == ' ' || *p == '\t')
+		p++;
+	return agent_dec(&p) > AGENT_MAX_PENDING;
+}
+
 static void drain(const char *path, const char *key, int tid)
 {
 	uint64_t own = 1ULL << (ckpti_agent.host.signo - 1);
-	uint64_t mask;
+	uint64_t mask = mask_in(path, key) & ~own;
 
-	while ((mask = mask_in(path, key) & ~own) != 0) {
+	if (mask && too_many()) {
+		__atomic_store_n(&agent_state.pending_left, 1, __ATOMIC_SEQ_CST);
+		return;
+	}
+	for (; mask; mask = mask_in(path, key) & ~own) {
 		struct {
 			int64_t sec, nsec;
 		} zero = {0, 0};
@@ -39,6 +62,7 @@ static void drain(const char *path, const char *key, int tid)
 
 		if (i >= AGENT_MAX_PENDING) {
 			__atomic_sub_fetch(&agent_state.npending, 1, __ATOMIC_SEQ_CST);
+			__atomic_store_n(&agent_state.pending_left, 1, __ATOMIC_SEQ_CST);
 			return;
 		}
 		p = &agent_state.pending[i];

@@ -142,16 +142,17 @@ static int build(struct ckpti_life *life, struct ckpti_err *err)
 	return r;
 }
 
-static void forward(struct ckpti_life *life, int signo)
+static void forward(struct ckpti_life *life, const struct ckpti_ctl_signal *s)
 {
 	int root = root_pid(life);
 	int group = getpgid(root);
 
-	/* A group of the root's own gets it as it would from a terminal or a batch system. */
+	/* A group of the root's own gets it as it would from a terminal or a batch system.  In cpr's group
+	 * it has arrived already when the whole group had it. */
 	if (group > 1 && group != getpgrp())
-		(void)kill(-group, signo);
-	else if (root > 1)
-		(void)kill(root, signo);
+		(void)kill(-group, s->signo);
+	else if (root > 1 && (!s->to_group || life->req->job))
+		(void)kill(root, s->signo);
 }
 
 /* Returns when no process is left. */
@@ -170,7 +171,7 @@ static void live_on(struct ckpti_life *life, int ctl)
 		struct pollfd pfd[2] = {{.fd = sfd, .events = POLLIN},
 					{.fd = attached ? ctl : -1, .events = POLLIN}};
 		struct signalfd_siginfo si;
-		int signo;
+		struct ckpti_ctl_signal down;
 
 		while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 			if (pid != root)
@@ -184,9 +185,9 @@ static void live_on(struct ckpti_life *life, int ctl)
 		while (read(sfd, &si, sizeof(si)) == (ssize_t)sizeof(si))
 			;
 		if (pfd[1].revents) {
-			if (recv(ctl, &signo, sizeof(signo), 0) == (ssize_t)sizeof(signo)) {
+			if (recv(ctl, &down, sizeof(down), 0) == (ssize_t)sizeof(down)) {
 				if (root)
-					forward(life, signo);
+					forward(life, &down);
 			} else {
 				attached = false;
 			}

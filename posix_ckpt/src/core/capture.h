@@ -33,6 +33,20 @@ struct ckpti_fdref {
 	struct ckpti_e_fd e;
 };
 
+/* What one process is to write, gathered while its mappings are looked at. */
+struct ckpti_job {
+	struct ckpti_member *m;
+	struct ckpti_write_range *priv;
+	size_t npriv;
+	struct ckpti_write_range *shared; /* bias: object offset - address */
+	uint32_t *shared_id;
+	size_t nshared;
+	uint64_t bytes; /* about as many will be written */
+	uint32_t file;  /* its data file */
+	int fd;         /* belongs to the store */
+	uint64_t end;   /* first free offset */
+};
+
 struct ckpti_snap {
 	struct ckpti_set *set;
 	struct ckpti_store *store;
@@ -66,8 +80,13 @@ int ckpti_snap_memory(struct ckpti_snap *s, struct ckpti_err *err);
 /* A mapping that cannot be saved, told by itself alone: -ENOTSUP with the reason, else 0. */
 int ckpti_map_refusal(const struct ckpti_member *m, const struct ckpti_map *map,
 		      struct ckpti_err *err);
+/* capture_write.c: let the processes write what the jobs say, all at the same time. */
+int ckpti_snap_write(struct ckpti_snap *s, struct ckpti_job *job, size_t n, struct ckpti_err *err);
 /* Records of pinned files and shared objects; after the processes go on. */
 int ckpti_snap_pins(struct ckpti_snap *s, bool copy, struct ckpti_err *err);
+
+/* budget.c: -ENOSPC when writing the statefile would get the processes killed. */
+int ckpti_budget_check(struct ckpti_set *set, struct ckpti_store *store, struct ckpti_err *err);
 
 /* machine.c */
 int ckpti_machine_record(struct ckpti_image *img, struct ckpti_err *err);

@@ -29,11 +29,13 @@ static uint32_t lookup(const struct ckpti_capture *cap, int pid, int num)
 /* The description that fd refers to, if it is known already. */
 static struct ckpti_desc *same_description(struct ckpti_snap *s, int fd, const struct stat *st)
 {
+	pid_t self = getpid();
+
 	for (size_t i = 0; i < s->cap.ndesc; i++) {
 		struct ckpti_desc *d = &s->cap.desc[i];
 
 		if (d->st.st_dev == st->st_dev && d->st.st_ino == st->st_ino &&
-		    syscall(SYS_kcmp, getpid(), getpid(), KCMP_FILE, d->fd, fd) == 0)
+		    syscall(SYS_kcmp, self, self, KCMP_FILE, d->fd, fd) == 0)
 			return d;
 	}
 	return NULL;

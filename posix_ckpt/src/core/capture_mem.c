@@ -16,22 +16,19 @@
 #include <unistd.h>
 
 #include "core/capture.h"
+#include "core/trace.h"
 #include "state/state_private.h"
 
 #define DELETED " (deleted)"
 
-/* What is to be written for one member, gathered while its mappings are looked at. */
+/* One member while its mappings are looked at. */
 struct plan {
 	struct ckpti_snap *s;
 	struct ckpti_member *m;
 	const struct ckpti_state *st;
 	struct ckpti_e_vma *vma;
 	size_t nvma;
-	struct ckpti_write_range *priv;
-	size_t npriv;
-	struct ckpti_write_range *shared; /* bias: object offset - address */
-	uint32_t *shared_id;
-	size_t nshared;
+	struct ckpti_job *job; /* what it is to write */
 };
 
 static int oom(struct ckpti_err *err)
@@ -244,6 +241,7 @@ static int want_private(struct plan *p, const struct ckpti_map *map, uint32_t sc
 	struct ckpti_write_range *r;
 	uint64_t at = map->start;
 
+	p->job->bytes += map->anon;
 	/* Ranges that the program excluded stay mapped and come back as zeros. */
 	while (at < map->end) {
 		const struct ckpti_e_range *ex = (const void *)(p->m->mailbox + p->st->exclude);
@@ -260,11 +258,11 @@ static int want_private(struct plan *p, const struct ckpti_map *map, uint32_t sc
 				end = next = ex[i].start;
 		}
 		if (end > at) {
-			r = realloc(p->priv, (p->npriv + 1) * sizeof(*r));
+			r = realloc(p->job->priv, (p->job->npriv + 1) * sizeof(*r));
 			if (!r)
 				return oom(err);
-			p->priv = r;
-			r = &p->priv[p->npriv++];
+			p->job->priv = r;
+			r = &p->job->priv[p->job->npriv++];
 			memset(r, 0, sizeof(*r));
 			r->start = at;
 			r->end = end;
@@ -291,22 +289,23 @@ static int want_shared(struct plan *p, const struct ckpti_map *map, struct ckpti
 	c = cover(o, map->off, map->off + len);
 	if (c != 0)
 		return c < 0 ? oom(err) : 0;
-	r = realloc(p->shared, (p->nshared + 1) * sizeof(*r));
+	r = realloc(p->job->shared, (p->job->nshared + 1) * sizeof(*r));
 	if (!r)
 		return oom(err);
-	p->shared = r;
-	id = realloc(p->shared_id, (p->nshared + 1) * sizeof(*id));
+	p->job->shared = r;
+	id = realloc(p->job->shared_id, (p->job->nshared + 1) * sizeof(*id));
 	if (!id)
 		return oom(err);
-	p->shared_id = id;
-	r = &p->shared[p->nshared];
+	p->job->shared_id = id;
+	r = &p->job->shared[p->job->nshared];
 	memset(r, 0, sizeof(*r));
 	r->start = map->start;
 	r->end = map->end;
 	r->scan = CKPTI_SCAN_NONZERO;
 	r->prot = map->prot;
 	r->bias = map->off - map->start;
-	p->shared_id[p->nshared++] = o->rec.id;
+	p->job->bytes += len;
+	p->job->shared_id[p->job->nshared++] = o->rec.id;
 	return 0;
 }
 
@@ -435,87 +434,12 @@ static int classify(struct plan *p, const struct ckpti_map *map, struct ckpti_er
 	return map->shared ? classify_shared(p, map, v, err) : classify_private(p, map, v, err);
 }
 
-/* ---- writing ------------------------------------------------------------------------------ */
+/* ---- one process after the other, then all together ---------------------------------------- */
 
-static void put_ranges(struct ckpti_member *m, const struct ckpti_write_range *r, size_t n)
+static int snap_member(struct ckpti_snap *s, struct ckpti_job *job, struct ckpti_err *err)
 {
-	struct ckpti_write *w = (void *)m->mailbox;
-
-	memset(w, 0, sizeof(*w));
-	w->nranges = n;
-	w->ranges = sizeof(*w);
-	memcpy(m->mailbox + w->ranges, r, n * sizeof(*r));
-}
-
-/* Take the answer of a WRITE; returns the first free offset of the data file. */
-static int take_extents(struct ckpti_snap *s, struct ckpti_member *m, uint32_t owner_kind,
-			uint32_t owner, uint32_t datafile, uint64_t *ret_end, struct ckpti_err *err)
-{
-	const struct ckpti_write *w = (const void *)m->mailbox;
-	struct ckpti_r_extents head = {.owner_kind = owner_kind, .owner = owner};
-	struct ckpti_pid_head pid = {.pid = m->info.inner_pid};
-	struct ckpti_e_extent *e;
-	int r = 0;
-
-	if (w->nextents > CKPTI_MAILBOX_SIZE / sizeof(*e) ||
-	    w->extents + w->nextents * sizeof(*e) > CKPTI_MAILBOX_SIZE ||
-	    w->nguards > CKPTI_MAILBOX_SIZE / sizeof(struct ckpti_e_range) ||
-	    w->guards + w->nguards * sizeof(struct ckpti_e_range) > CKPTI_MAILBOX_SIZE)
-		return ckpti_err_obj(err, -EPROTO, m->info.pid, m->info.comm,
-				     "its libckpt sent nonsense");
-	e = (void *)(m->mailbox + w->extents);
-	for (uint64_t i = 0; i < w->nextents; i++) {
-		e[i].datafile = datafile;
-		s->mem_bytes += e[i].len;
-	}
-	if (w->nextents)
-		r = ckpti_image_add(&s->img, CKPTI_R_EXTENTS, &head, sizeof(head), NULL, 0, e,
-				    sizeof(*e), w->nextents);
-	if (r == 0 && w->nguards)
-		r = ckpti_image_add(&s->img, CKPTI_R_GUARDS, &pid, sizeof(pid), NULL, 0,
-				    m->mailbox + w->guards, sizeof(struct ckpti_e_range),
-				    w->nguards);
-	*ret_end = w->end_off;
-	return r < 0 ? oom(err) : 0;
-}
-
-static int write_member(struct plan *p, struct ckpti_err *err)
-{
-	struct ckpti_call call = {.type = CKPTI_M_WRITE};
-	uint64_t bytes = 0, end = 0;
-	uint32_t file;
-	int r;
-
-	for (size_t i = 0; i < p->npriv; i++)
-		bytes += p->priv[i].end - p->priv[i].start;
-	r = ckpti_store_datafile(p->s->store, bytes, &file, &call.fd, err);
-	if (r < 0)
-		return r;
-	put_ranges(p->m, p->priv, p->npriv);
-	r = ckpti_link_send(p->m, &call, err);
-	if (r == 0)
-		r = ckpti_link_wait(p->m, &call, err);
-	if (r == 0)
-		r = take_extents(p->s, p->m, CKPTI_OWN_PROC, (uint32_t)p->m->info.inner_pid, file,
-				 &end, err);
-	for (size_t i = 0; r == 0 && i < p->nshared; i++) {
-		call.value = end;
-		put_ranges(p->m, &p->shared[i], 1);
-		r = ckpti_link_send(p->m, &call, err);
-		if (r == 0)
-			r = ckpti_link_wait(p->m, &call, err);
-		if (r == 0)
-			r = take_extents(p->s, p->m, CKPTI_OWN_SHM, p->shared_id[i], file, &end,
-					 err);
-	}
-	p->s->stored_bytes += end;
-	return r < 0 ? r : ckpti_store_datafile_done(p->s->store, file, end, err);
-}
-
-static int snap_member(struct ckpti_snap *s, struct ckpti_member *m, struct ckpti_state *st,
-		       struct ckpti_err *err)
-{
-	struct plan p = {.s = s, .m = m, .st = st};
+	struct ckpti_member *m = job->m;
+	struct plan p = {.s = s, .m = m, .st = (const void *)m->mailbox, .job = job};
 	struct ckpti_pid_head head = {.pid = m->info.inner_pid};
 	struct ckpti_map *map = NULL;
 	size_t n = 0;
@@ -530,16 +454,10 @@ static int snap_member(struct ckpti_snap *s, struct ckpti_member *m, struct ckpt
 	if (r == 0)
 		r = ckpti_image_add(&s->img, CKPTI_R_VMAS, &head, sizeof(head), NULL, 0, p.vma,
 				    sizeof(*p.vma), p.nvma);
-	/* From here on the mailbox holds ranges: the state in it has been taken. */
 	if (r == 0)
 		r = ckpti_snap_process(s, m, err);
-	if (r == 0)
-		r = write_member(&p, err);
 	ckpti_procfs_maps_free(map, n);
 	free(p.vma);
-	free(p.priv);
-	free(p.shared);
-	free(p.shared_id);
 	return r;
 }
 
@@ -567,24 +485,55 @@ static int add_shared(struct ckpti_snap *s, struct ckpti_err *err)
 	return 0;
 }
 
+static void jobs_free(struct ckpti_job *job, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		free(job[i].priv);
+		free(job[i].shared);
+		free(job[i].shared_id);
+	}
+	free(job);
+}
+
+/* Ask all for their state, while there is something to do for each processor. */
+static int ask_states(struct ckpti_set *set, struct ckpti_job *ret_job, size_t *ret_n,
+		      struct ckpti_err *err)
+{
+	struct ckpti_member **m = calloc(set->n + 1, sizeof(*m));
+	struct ckpti_call *call = calloc(set->n + 1, sizeof(*call));
+	size_t n = 0;
+	int r = m && call ? 0 : oom(err);
+
+	for (size_t i = 0; r == 0 && i < set->n; i++) {
+		if (set->member[i].state != CKPTI_MEMBER_IN)
+			continue;
+		call[n] = (struct ckpti_call){.type = CKPTI_M_STATE, .fd = -1};
+		ret_job[n].m = m[n] = &set->member[i];
+		n++;
+	}
+	if (r == 0)
+		r = ckpti_link_call_all(m, call, n, err);
+	*ret_n = n;
+	free(m);
+	free(call);
+	return r;
+}
+
 int ckpti_snap_memory(struct ckpti_snap *s, struct ckpti_err *err)
 {
-	struct ckpti_call call = {.type = CKPTI_M_STATE, .fd = -1};
-	int r = 0;
+	struct ckpti_job *job = calloc(s->set->n + 1, sizeof(*job));
+	size_t n = 0, next = 0;
+	int r = job ? ask_states(s->set, job, &n, err) : oom(err);
 
-	for (size_t i = 0; r == 0 && i < s->set->n; i++) {
-		struct ckpti_member *m = &s->set->member[i];
-
-		if (m->state != CKPTI_MEMBER_IN) {
-			r = ckpti_snap_process(s, m, err);
-			continue;
-		}
-		r = ckpti_link_send(m, &call, err);
-		if (r == 0)
-			r = ckpti_link_wait(m, &call, err);
-		if (r == 0)
-			r = snap_member(s, m, (struct ckpti_state *)m->mailbox, err);
-	}
+	for (size_t i = 0; r == 0 && i < s->set->n; i++)
+		r = s->set->member[i].state == CKPTI_MEMBER_IN
+			    ? snap_member(s, &job[next++], err)
+			    : ckpti_snap_process(s, &s->set->member[i], err);
+	ckpti_trace_phase("memory", 0);
+	if (r == 0)
+		r = ckpti_snap_write(s, job, n, err);
+	ckpti_trace_phase("write", s->stored_bytes);
+	jobs_free(job, n);
 	return r < 0 ? r : add_shared(s, err);
 }
 

@@ -220,7 +220,9 @@ static int checkpoint(struct ckpti_set *set, struct ckpti_store *store,
 	int r;
 
 	ckpti_snap_init(&s, set, store);
-	r = open_content(&s, err);
+	r = ckpti_budget_check(set, store, err);
+	if (r == 0)
+		r = open_content(&s, err);
 	if (r == 0)
 		r = ckpti_link_listen(set, err);
 	if (r == 0)

@@ -45,9 +45,16 @@ static int first_taken(const struct ckpti_life *life)
 	struct ckpti_view v;
 	size_t pos = 0;
 
-	for (size_t i = 0; i < life->nproc; i++)
-		if (taken(life->proc[i].pid))
-			return life->proc[i].pid;
+	for (size_t i = 0; i < life->nproc; i++) {
+		const struct ckpti_r_proc *p = &life->proc[i];
+
+		if (taken(p->pid))
+			return p->pid;
+		if (ckpti_tree_leaderless(life, p->pgid) && taken(p->pgid))
+			return p->pgid;
+		if (ckpti_tree_leaderless(life, p->sid) && taken(p->sid))
+			return p->sid;
+	}
 	while (ckpti_image_next(&life->img, &pos, &v)) {
 		if (v.type != CKPTI_R_THREADS)
 			continue;

@@ -83,6 +83,8 @@ void ckpti_life_close_objects(struct ckpti_life *life);
 
 /* tree.c: fork the processes; returns in the builder when all stand before their exec. */
 int ckpti_tree_build(struct ckpti_life *life, struct ckpti_err *err);
+/* A group or session of the set whose leader has ended; not the one that the root was born into. */
+bool ckpti_tree_leaderless(const struct ckpti_life *life, int id);
 
 /* plan.c: the restorer's orders for process `i`; malloc'ed, *ret_size bytes.  Addresses that depend on
  * where it is planted are filled in by ckpti_plant(). */
@@ -106,6 +108,12 @@ struct ckpti_ctl {
 	uint32_t type;
 	int32_t value; /* STARTED: root's pid in the builder's namespace, ENDED: wait status */
 	struct ckpti_err err;
+};
+
+/* And what cpr tells the builder: a signal that it has had. */
+struct ckpti_ctl_signal {
+	int32_t signo;
+	int32_t to_group; /* the terminal sent it to cpr's whole process group */
 };
 
 /* ids.c */

@@ -207,6 +207,9 @@ static int failed(const struct ckpti_member *m, const struct ckpti_call *call,
 			   : call->type == CKPTI_M_SENDFDS ? "cannot hand over its descriptors"
 							   : "cannot tell its state";
 
+	if (call->type == CKPTI_M_STATE && msg->error == -E2BIG)
+		return ckpti_err_obj(err, -ENOTSUP, m->info.pid, m->info.comm,
+				     "too many signals wait for delivery");
 	if (msg->addr)
 		return ckpti_err_obj(err, msg->error, m->info.pid, m->info.comm,
 				     "%s at address 0x%" PRIx64 ": %s", what, msg->addr,
@@ -244,4 +247,23 @@ int ckpti_link_wait(struct ckpti_member *m, const struct ckpti_call *call, struc
 		return ckpti_err_obj(err, -EPROTO, m->info.pid, m->info.comm,
 				     "unexpected message %u from its libckpt", msg.type);
 	}
+}
+
+int ckpti_link_call_all(struct ckpti_member *const *m, const struct ckpti_call *call, size_t n,
+			struct ckpti_err *err)
+{
+	size_t sent = 0;
+	int r = 0;
+
+	while (r == 0 && sent < n) {
+		r = ckpti_link_send(m[sent], &call[sent], err);
+		sent += r == 0;
+	}
+	for (size_t i = 0; i < sent; i++) {
+		int one = ckpti_link_wait(m[i], &call[i], err);
+
+		if (r == 0)
+			r = one;
+	}
+	return r;
 }

@@ -15,8 +15,7 @@
 
 static bool has_handlers(int pid)
 {
-	struct ckpti_procinfo t;
-	char dir[64];
+	char dir[64], name[64];
 	int *tids = NULL;
 	size_t n = 0;
 	bool found = false;
@@ -24,8 +23,14 @@ static bool has_handlers(int pid)
 	(void)snprintf(dir, sizeof(dir), "/proc/%d/task", pid);
 	if (ckpti_procfs_numbers(dir, &tids, &n) < 0)
 		return false;
-	for (size_t i = 0; n > 1 && i < n && !found; i++)
-		found = ckpti_procfs_read(tids[i], &t) == 0 && strcmp(t.comm, SERVICE_THREAD) == 0;
+	for (size_t i = 0; n > 1 && i < n && !found; i++) {
+		char *comm;
+
+		(void)snprintf(name, sizeof(name), "task/%d/comm", tids[i]);
+		comm = ckpti_procfs_slurp(pid, name, NULL);
+		found = comm && strcmp(comm, SERVICE_THREAD "\n") == 0;
+		free(comm);
+	}
 	free(tids);
 	return found;
 }

@@ -358,6 +358,8 @@ int ckpti_procfs_maps(int pid, struct ckpti_map **ret, size_t *ret_n)
 				parse_vmflags(line + 8, &list[n - 1]);
 			continue;
 		}
+		if (n && (strncmp(line, "Anonymous:", 10) == 0 || strncmp(line, "Swap:", 5) == 0))
+			list[n - 1].anon += strtoull(strchr(line, ':') + 1, NULL, 10) << 10;
 		if (isupper((unsigned char)line[0]))
 			continue;
 		memset(&m, 0, sizeof(m));

@@ -61,7 +61,8 @@ struct ckpti_map {
 	int shared;
 	uint64_t vmflags; /* CKPTI_VF_* */
 	int maywrite, hugetlb, io;
-	char *name; /* "" when anonymous */
+	uint64_t anon; /* bytes that are the process' own, in memory or swapped out */
+	char *name;    /* "" when anonymous */
 };
 int ckpti_procfs_maps(int pid, struct ckpti_map **ret, size_t *ret_n);
 void ckpti_procfs_maps_free(struct ckpti_map *maps, size_t n);

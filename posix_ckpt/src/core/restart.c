@@ -126,11 +126,10 @@ static int supervise(struct ckpti_life *life, int ctl, pid_t builder, int sfd, i
 		if (poll(pfd, 2, -1) < 0 && errno != EINTR)
 			return -errno;
 		if (pfd[1].revents && read(sfd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
-			int signo = (int)si.ssi_signo;
+			struct ckpti_ctl_signal down = {.signo = (int32_t)si.ssi_signo,
+							.to_group = si.ssi_code == SI_KERNEL};
 
-			/* What the terminal sent to our group has reached the tree already. */
-			if (si.ssi_code != SI_KERNEL || life->req->job)
-				(void)send(ctl, &signo, sizeof(signo), MSG_NOSIGNAL);
+			(void)send(ctl, &down, sizeof(down), MSG_NOSIGNAL);
 		}
 		if (!pfd[0].revents)
 			continue;

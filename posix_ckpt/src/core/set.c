@@ -193,12 +193,12 @@ static uint64_t set_id_of(int pid)
 /* Ourselves and whatever we started are never members, although ckpt_create() makes us a child. */
 static int ours(const struct snapshot *s, const struct ckpti_procinfo *p)
 {
-	int pid = p->pid;
+	int pid = p->pid, self = getpid();
 
 	for (size_t depth = 0; depth < s->n && pid > 1; depth++) {
 		size_t i = look_up(s, pid);
 
-		if (pid == getpid())
+		if (pid == self)
 			return 1;
 		if (i == s->n)
 			return 0;

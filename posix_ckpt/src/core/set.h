@@ -89,6 +89,10 @@ struct ckpti_call {
 };
 int ckpti_link_send(struct ckpti_member *m, const struct ckpti_call *call, struct ckpti_err *err);
 int ckpti_link_wait(struct ckpti_member *m, const struct ckpti_call *call, struct ckpti_err *err);
+/* call[i] to m[i] for all i at the same time.  When one fails the answers of the others are still
+ * waited for: nobody is left in the middle of a command. */
+int ckpti_link_call_all(struct ckpti_member *const *m, const struct ckpti_call *call, size_t n,
+			struct ckpti_err *err);
 
 uint64_t ckpti_now_ns(void);
 

@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "core/life.h"
+#include "core/procfs.h"
 
 #define BUILD_LIMIT_S 60
 
@@ -114,40 +115,106 @@ static void make_child(struct ckpti_life *life, size_t i, int sid)
 	fail(life, &err);
 }
 
-/* Children of process i that are born in session `sid`; later ones follow after setsid(). */
+/* Children of process i that are born in session `sid`; later ones follow after setsid().  Those of
+ * other sessions were adopted. */
 static void make_children(struct ckpti_life *life, size_t i, int sid, bool after_setsid)
 {
 	const struct ckpti_r_proc *p = &life->proc[i];
+	bool leads = p->sid == p->pid;
 
 	for (size_t k = 0; k < life->nproc; k++) {
 		const struct ckpti_r_proc *c = &life->proc[k];
-		bool leads = p->sid == p->pid;
 		bool belongs_after = c->sid == p->sid || c->sid == c->pid;
 
-		if (c->ppid != p->pid || c->pid == p->pid)
+		if (c->ppid != p->pid || c->pid == p->pid ||
+		    (leads && belongs_after != after_setsid))
 			continue;
-		if (leads && belongs_after != after_setsid)
-			continue;
-		if (c->sid != sid && c->sid != c->pid) {
-			struct ckpti_err err = {0};
-
-			(void)ckpti_err(
-				&err, -ENOTSUP,
-				"session %d of process %d cannot be rebuilt: its parent is in "
-				"session %d",
-				c->sid, c->pid, sid);
-			fail(life, &err);
-		}
-		make_child(life, k, sid);
+		if (c->sid == sid || c->sid == c->pid)
+			make_child(life, k, sid);
 	}
 }
 
-static bool is_member(const struct ckpti_life *life, int pid)
+static const struct ckpti_r_proc *member(const struct ckpti_life *life, int pid)
 {
 	for (size_t i = 0; i < life->nproc; i++)
 		if (life->proc[i].pid == pid)
-			return true;
-	return false;
+			return &life->proc[i];
+	return NULL;
+}
+
+bool ckpti_tree_leaderless(const struct ckpti_life *life, int id)
+{
+	const struct ckpti_r_proc *root = member(life, (int)life->set.root_pid);
+
+	return id > 0 && !member(life, id) && !(root && (id == root->pgid || id == root->sid));
+}
+
+/*
+ * A process that is in another session than its parent, and does not lead it, was born elsewhere: the
+ * parent, a subreaper or from outside the set, got it when its first one ended.
+ */
+static bool adopted(const struct ckpti_life *life, const struct ckpti_r_proc *c)
+{
+	const struct ckpti_r_proc *p = c->ppid ? member(life, c->ppid) : NULL;
+
+	if (c->sid == c->pid || c->pid == (int)life->set.root_pid)
+		return false;
+	if (!p)
+		return member(life, c->sid) || ckpti_tree_leaderless(life, c->sid);
+	if (c->sid == p->sid)
+		return false;
+	/* A session leader has children from before its setsid(). */
+	return p->sid != p->pid || member(life, c->sid) || ckpti_tree_leaderless(life, c->sid);
+}
+
+/*
+ * The adopted processes of session `sid` are made by a helper that ends: then the kernel gives them
+ * away as it did.  The helper leads the session itself if its leader has ended; otherwise the leader
+ * calls this.
+ */
+static int make_adopted(struct ckpti_life *life, int sid, bool leaderless)
+{
+	bool any = false;
+	pid_t pid;
+
+	for (size_t k = 0; k < life->nproc; k++)
+		any |= life->proc[k].sid == sid && adopted(life, &life->proc[k]);
+	if (!any)
+		return 0;
+	pid = spawn(life, leaderless ? sid : 0, SIGCHLD);
+	if (pid < 0)
+		return -errno;
+	if (pid == 0) {
+		if (leaderless)
+			(void)setsid();
+		for (size_t k = 0; k < life->nproc; k++)
+			if (life->proc[k].sid == sid && adopted(life, &life->proc[k]))
+				make_child(life, k, sid);
+		_exit(0);
+	}
+	(void)waitpid(pid, NULL, 0);
+	return 0;
+}
+
+/* Sessions without a leader whose processes have come to `parent` (0: to the builder). */
+static int make_leaderless(struct ckpti_life *life, int parent, struct ckpti_err *err)
+{
+	for (size_t i = 0; i < life->nproc; i++) {
+		int sid = life->proc[i].sid;
+		bool done = false;
+		int r;
+
+		if (life->proc[i].ppid != parent || !adopted(life, &life->proc[i]) ||
+		    member(life, sid))
+			continue;
+		for (size_t k = 0; k < i; k++)
+			done |= life->proc[k].sid == sid && adopted(life, &life->proc[k]);
+		r = done ? 0 : make_adopted(life, sid, true);
+		if (r < 0)
+			return ckpti_err(err, r, "cannot create a leader for session %d: %s", sid,
+					 strerror(-r));
+	}
+	return 0;
 }
 
 /* ---- process groups ----------------------------------------------------------------------- */
@@ -184,11 +251,11 @@ static void join_groups(struct ckpti_life *life, size_t i)
 	barrier(life, BARRIER_CREATED);
 	if (p->pgid == p->pid && p->sid != p->pid)
 		(void)setpgid(0, 0);
-	else if (p->pgid > 0 && !is_member(life, p->pgid) && life->ids == CKPTI_IDS_PRIVATE &&
-		 first_of_group(life, i))
+	else if (p->pgid > 0 && !member(life, p->pgid) && first_of_group(life, i) &&
+		 (life->ids == CKPTI_IDS_PRIVATE || ckpti_tree_leaderless(life, p->pgid)))
 		helper = play_leader(life, p->pgid);
 	barrier(life, BARRIER_LEADERS);
-	/* A group outside the set that does not exist any more: stay in the builder's. */
+	/* The group that the root was born into may not exist any more: stay in the builder's. */
 	if (p->pgid > 0 && p->pgid != p->pid)
 		(void)setpgid(0, p->pgid);
 	barrier(life, BARRIER_JOINED);
@@ -372,6 +439,8 @@ static void run_process(struct ckpti_life *life, size_t i, int sid)
 	struct ckpti_err err = {0};
 
 	life->build->slot[i].pid = (int)syscall(SYS_getpid);
+	if (p->subreaper)
+		(void)prctl(PR_SET_CHILD_SUBREAPER, 1);
 	if (p->sid == p->pid) {
 		make_children(life, i, sid, false);
 		if (setsid() < 0) {
@@ -382,7 +451,18 @@ static void run_process(struct ckpti_life *life, size_t i, int sid)
 		sid = p->pid;
 	}
 	make_children(life, i, sid, true);
+	if ((sid == p->pid && make_adopted(life, sid, false) < 0) ||
+	    make_leaderless(life, p->pid, &err) < 0) {
+		(void)ckpti_err(&err, -EAGAIN, "cannot create the processes of session %d", sid);
+		fail(life, &err);
+	}
 	join_groups(life, i);
+	if (life->ids != CKPTI_IDS_NEW && member(life, p->ppid) && getppid() != p->ppid) {
+		(void)ckpti_err(&err, -ENOTSUP,
+				"process %d of session %d cannot be made a child of process %d",
+				p->pid, p->sid, p->ppid);
+		fail(life, &err);
+	}
 	if (p->state == CKPTI_PROC_ZOMBIE)
 		end_as(p);
 	become(life, i);
@@ -390,51 +470,41 @@ static void run_process(struct ckpti_life *life, size_t i, int sid)
 
 /* ---- the builder's own children ----------------------------------------------------------- */
 
-/* Processes of a session whose leader has ended: a helper leads it long enough to have them. */
-static int make_orphans(struct ckpti_life *life, int sid, struct ckpti_err *err)
+/* Those that had ended have ended again, so that their parents' SIGCHLD is over and forgotten. */
+static int await_zombies(const struct ckpti_life *life, struct ckpti_err *err)
 {
-	pid_t pid = spawn(life, sid, SIGCHLD);
+	struct timespec step = {.tv_nsec = 1000000};
 
-	if (pid < 0)
-		return ckpti_err(err, -errno, "cannot create a leader for session %d: %s", sid,
-				 strerror(errno));
-	if (pid == 0) {
-		(void)setsid();
-		for (size_t i = 0; i < life->nproc; i++)
-			if (life->proc[i].ppid == 0 && life->proc[i].sid == sid)
-				make_child(life, i, sid);
-		_exit(0);
+	for (size_t i = 0; i < life->nproc; i++) {
+		struct ckpti_procinfo info = {.state = 'R'};
+		int n = 0;
+
+		if (life->proc[i].state != CKPTI_PROC_ZOMBIE || !life->proc[i].ppid)
+			continue;
+		while (ckpti_procfs_read(life->build->slot[i].pid, &info) == 0 &&
+		       info.state != 'Z' && n++ < BUILD_LIMIT_S * 1000)
+			(void)nanosleep(&step, NULL);
+		if (info.state != 'Z')
+			return ckpti_err(err, -ECHILD, "process %d, which had ended, is lost",
+					 life->proc[i].pid);
 	}
-	(void)waitpid(pid, NULL, 0);
 	return 0;
 }
 
 int ckpti_tree_build(struct ckpti_life *life, struct ckpti_err *err)
 {
-	const struct ckpti_r_proc *root = NULL;
-	int outer_sid, r = 0;
+	const struct ckpti_r_proc *root = member(life, (int)life->set.root_pid);
+	/* The root's session, if it leads none, is that of whoever restarts. */
+	int outer_sid = root ? root->sid : 0;
+	int r;
 
-	for (size_t i = 0; i < life->nproc; i++)
-		if (life->proc[i].pid == (int)life->set.root_pid)
-			root = &life->proc[i];
-	outer_sid = root ? root->sid : 0;
-	for (size_t i = 0; r == 0 && i < life->nproc; i++) {
+	for (size_t i = 0; i < life->nproc; i++) {
 		const struct ckpti_r_proc *p = &life->proc[i];
-		bool done = false;
 
-		if (p->ppid != 0)
-			continue;
-		if (p->sid == p->pid || p->sid == outer_sid || p->sid <= 0 ||
-		    is_member(life, p->sid)) {
-			/* The root's session, if it leads none, is that of whoever restarts. */
+		if (p->ppid == 0 && !adopted(life, p))
 			make_child(life, i, p->sid == p->pid ? outer_sid : p->sid);
-			continue;
-		}
-		for (size_t k = 0; k < i; k++)
-			done |= life->proc[k].ppid == 0 && life->proc[k].sid == p->sid;
-		if (!done)
-			r = make_orphans(life, p->sid, err);
 	}
+	r = make_leaderless(life, 0, err);
 	if (r < 0)
 		return r;
 	r = wait_count(life->build, &life->build->count[BARRIER_BUILDER], life->nlive);
@@ -444,5 +514,5 @@ int ckpti_tree_build(struct ckpti_life *life, struct ckpti_err *err)
 	}
 	return r < 0 ? ckpti_err(err, r, "the processes were not created within %d s",
 				 BUILD_LIMIT_S)
-		     : 0;
+		     : await_zombies(life, err);
 }

@@ -394,7 +394,9 @@ static int check_obj(struct refs *r, const struct ckpti_view *v)
 	case CKPTI_R_OBJ_UNIX:
 		CKPTI_FIXED(v, &un);
 		res = check_peer(r, v->type, un.peer);
-		return res < 0 ? res : check_queue(r, v, un.nbytes, un.nmsgs);
+		return res < 0 ? res
+			       : check_queue(r, v, un.nbytes,
+					     (uint64_t)un.nmsgs * (un.senders ? 2 : 1));
 	case CKPTI_R_OBJ_TCP:
 		CKPTI_FIXED(v, &tcp);
 		res = check_peer(r, v->type, tcp.peer);

@@ -430,6 +430,8 @@ struct ckpti_r_obj_unix {
 	uint32_t nmsgs;  /* datagrams: lengths as uint32_t stand in front of the data */
 	uint32_t gone;   /* 1: the other end is closed, 2: with data that it had not read */
 	int64_t rcvtimeo_us, sndtimeo_us;
+	uint32_t senders; /* 1: behind the lengths, uint32_t each: OBJ id, 0: a nameless socket */
+	uint32_t pad;
 	/* string: name (path, or "@" and an escaped abstract name); array of bytes: queued data */
 };
 

@@ -121,8 +121,10 @@ static int has_rights(struct msghdr *mh)
 struct queue {
 	uint8_t *buf; /* data, without the lengths */
 	size_t len;
-	uint32_t *lens; /* of messages */
+	uint32_t *lens;    /* of messages */
+	uint32_t *senders; /* OBJ ids of who sent them, 0: a socket without a name */
 	uint32_t nmsgs;
+	bool strangers;          /* not all are from the other end */
 	struct sockaddr_un from; /* sender of the message that was peeked at last */
 	socklen_t from_len;
 };
@@ -175,48 +177,88 @@ static int peek_stream(int fd, struct queue *q, const struct ckpti_desc *d, stru
 	return 0;
 }
 
-/* Messages come only from the other end, or nameless: others could not be sent again. */
-static int check_sender(const struct queue *q, const struct ckpti_unix_diag *peer)
+/* Did the last message come from the socket that diag tells of?  NULL: from one without a name. */
+static bool is_sender(const struct queue *q, const struct ckpti_unix_diag *diag)
 {
 	size_t len = 0;
 
 	if (q->from_len > offsetof(struct sockaddr_un, sun_path))
 		len = q->from_len - offsetof(struct sockaddr_un, sun_path);
-	return len == (peer ? peer->name_len : 0) &&
-	       (!len || memcmp(q->from.sun_path, peer->name, len) == 0);
+	return len == (diag ? diag->name_len : 0) &&
+	       (!len || memcmp(q->from.sun_path, diag->name, len) == 0);
 }
 
-static int peek_messages(int fd, struct queue *q, const struct ckpti_unix_diag *self,
-			 const struct ckpti_unix_diag *peer, const struct ckpti_desc *d,
-			 struct ckpti_err *err)
+/* Who sent the last message: OBJ id, 0 for a socket without a name, or -EAGAIN when it is not in the
+ * set.  The other end of a pair is the only one that can be sent from when the pair stands again. */
+static int64_t find_sender(struct ckpti_capture *cap, const struct ckpti_desc *d, struct queue *q,
+			   const struct ckpti_unix_diag *peer, uint32_t peer_id)
 {
-	uint32_t *lens;
+	const struct ckpti_unix_diag *diag;
+	size_t i;
+
+	if (is_sender(q, peer))
+		return peer_id;
+	if (peer && peer->peer == (uint32_t)d->st.st_ino)
+		return -EAGAIN;
+	q->strangers = true;
+	if (is_sender(q, NULL))
+		return 0;
+	for (i = 0; i < cap->ndesc; i++)
+		if (cap->desc[i].kind == &ckpti_kind_unix && get_diag(&cap->desc[i], &diag) == 0 &&
+		    diag->type == SOCK_DGRAM && is_sender(q, diag))
+			return cap->desc[i].id;
+	return -EAGAIN;
+}
+
+static int add_message(struct queue *q, uint32_t len, uint32_t sender)
+{
+	size_t size = (q->nmsgs + 1) * sizeof(uint32_t);
+	uint32_t *grown = realloc(q->lens, size);
+
+	if (!grown)
+		return -ENOMEM;
+	q->lens = grown;
+	grown = realloc(q->senders, size);
+	if (!grown)
+		return -ENOMEM;
+	q->senders = grown;
+	q->lens[q->nmsgs] = len;
+	q->senders[q->nmsgs++] = sender;
+	q->len += len;
+	return 0;
+}
+
+static int peek_messages(struct ckpti_capture *cap, const struct ckpti_desc *d, struct queue *q,
+			 const struct ckpti_unix_diag *self, const struct ckpti_unix_diag *peer,
+			 uint32_t peer_id, struct ckpti_err *err)
+{
+	int64_t sender = 0;
 	ssize_t n, got;
 
 	for (;;) {
-		n = peek(fd, q, 0, d, err);
+		n = peek(d->fd, q, 0, d, err);
 		if (n == -EAGAIN || (n == 0 && self->type == SOCK_SEQPACKET && (self->shut & 1)))
 			return 0;
 		if (n < 0)
 			return fail(err, (int)n, d, "cannot look at its queue");
-		if (self->type == SOCK_DGRAM && !check_sender(q, peer))
-			return fail(err, -EAGAIN, d, "a datagram of a third socket waits in it");
+		if (self->type == SOCK_DGRAM)
+			sender = find_sender(cap, d, q, peer, peer_id);
+		if (sender < 0)
+			return fail(err, (int)sender, d,
+				    "a datagram waits in it whose sender is not in the set");
 		/* Looking at an empty message has already gone past it. */
-		got = n ? peek(fd, q, (size_t)n, d, err) : 0;
+		got = n ? peek(d->fd, q, (size_t)n, d, err) : 0;
 		if (got != n)
 			return fail(err, got < 0 ? (int)got : -EIO, d, "cannot look at its queue");
-		lens = realloc(q->lens, (q->nmsgs + 1) * sizeof(*lens));
-		if (!lens)
+		if (add_message(q, (uint32_t)n, (uint32_t)sender) < 0)
 			return ckpti_err(err, -ENOMEM, "out of memory");
-		q->lens = lens;
-		q->lens[q->nmsgs++] = (uint32_t)n;
-		q->len += (size_t)n;
 	}
 }
 
 /* Copy the queue of d without taking anything out of it. */
-static int peek_queue(const struct ckpti_desc *d, const struct ckpti_unix_diag *self,
-		      const struct ckpti_unix_diag *peer, struct queue *q, struct ckpti_err *err)
+static int peek_queue(struct ckpti_capture *cap, const struct ckpti_desc *d,
+		      const struct ckpti_unix_diag *self, const struct ckpti_unix_diag *peer,
+		      uint32_t peer_id, struct queue *q, struct ckpti_err *err)
 {
 	int old, r;
 
@@ -225,7 +267,7 @@ static int peek_queue(const struct ckpti_desc *d, const struct ckpti_unix_diag *
 	if (r < 0)
 		return fail(err, r, d, "cannot set SO_PEEK_OFF");
 	r = self->type == SOCK_STREAM ? peek_stream(d->fd, q, d, err)
-				      : peek_messages(d->fd, q, self, peer, d, err);
+				      : peek_messages(cap, d, q, self, peer, peer_id, err);
 	(void)ckpti_sock_setopt(d->fd, SOL_SOCKET, SO_PEEK_OFF, old);
 	return r;
 }
@@ -286,19 +328,23 @@ static int save_name(const struct ckpti_desc *d, const struct ckpti_unix_diag *s
 	return 0;
 }
 
-/* Lengths in front of the data, as the record wants them. */
-static int pack(struct queue *q)
+/* Lengths and senders in front of the data, as the record wants them. */
+static int pack(struct queue *q, size_t *ret_size)
 {
-	size_t head = q->nmsgs * sizeof(*q->lens);
+	size_t part = q->nmsgs * sizeof(uint32_t);
+	size_t head = q->strangers ? 2 * part : part;
 	uint8_t *grown;
 
+	*ret_size = head + q->len;
 	if (!head)
 		return 0;
 	grown = realloc(q->buf, head + q->len);
 	if (!grown)
 		return -ENOMEM;
 	memmove(grown + head, grown, q->len);
-	memcpy(grown, q->lens, head);
+	memcpy(grown, q->lens, part);
+	if (q->strangers)
+		memcpy(grown + part, q->senders, part);
 	q->buf = grown;
 	return 0;
 }
@@ -319,6 +365,7 @@ static int unix_save(struct ckpti_capture *cap, struct ckpti_desc *d, struct ckp
 	struct ckpti_r_obj_unix rec = {0};
 	const char *str = name;
 	struct queue q = {0};
+	size_t size;
 	int r;
 
 	r = get_diag(d, &self);
@@ -339,7 +386,7 @@ static int unix_save(struct ckpti_capture *cap, struct ckpti_desc *d, struct ckp
 		if (self->rqueue)
 			return fail(err, -EAGAIN, d, "a connection waits to be accepted");
 	} else if (d->fd >= 0 && (rec.peer || rec.gone || rec.type == SOCK_DGRAM)) {
-		r = peek_queue(d, self, peer, &q, err);
+		r = peek_queue(cap, d, self, peer, rec.peer, &q, err);
 		if (r < 0)
 			goto out;
 	}
@@ -347,6 +394,7 @@ static int unix_save(struct ckpti_capture *cap, struct ckpti_desc *d, struct ckp
 		save_options(d->fd, &rec);
 	rec.nbytes = q.len;
 	rec.nmsgs = q.nmsgs;
+	rec.senders = q.strangers;
 	if (rec.passcred && (rec.nbytes || rec.nmsgs)) {
 		r = fail(err, -EAGAIN, d, "data with the sender's credentials waits in it");
 		goto out;
@@ -356,13 +404,14 @@ static int unix_save(struct ckpti_capture *cap, struct ckpti_desc *d, struct ckp
 		goto out;
 	}
 	ckpti_obj_head(d, &rec.o);
-	r = pack(&q);
+	r = pack(&q, &size);
 	if (r == 0)
 		r = ckpti_image_add(cap->img, CKPTI_R_OBJ_UNIX, &rec, sizeof(rec), &str, 1, q.buf,
-				    1, q.len + q.nmsgs * sizeof(*q.lens));
+				    1, size);
 out:
 	free(q.buf);
 	free(q.lens);
+	free(q.senders);
 	return r;
 }
 

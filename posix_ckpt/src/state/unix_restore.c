@@ -348,70 +348,96 @@ int ckpti_unix_restore(struct ckpti_rebuild *rb, struct ckpti_redesc *d, struct 
 	return restore_single(rb, &s, err);
 }
 
-/* Who sends to s?  *ret_tmp is a socket to be closed afterwards. */
-static int find_sender(const struct sock *s, const struct sock *peer, int *ret_fd, int *ret_tmp)
+/* Who sends message i to s?  -1: a socket without a name, made for the purpose. */
+static int find_sender(struct ckpti_rebuild *rb, const struct sock *s, const struct sock *peer,
+		       uint32_t i, int *ret_fd)
 {
 	const struct unix_priv *p = s->d->priv;
+	const struct ckpti_redesc *d;
+	uint32_t id;
 
-	if (peer->d || p->other >= 0) {
-		*ret_fd = peer->d ? peer->d->fd : p->other;
+	*ret_fd = peer->d ? peer->d->fd : p->other;
+	if (!s->rec.senders)
 		return 0;
-	}
-	*ret_fd = *ret_tmp = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	return *ret_tmp < 0 ? -errno : 0;
+	memcpy(&id, (const uint8_t *)s->d->rec.array + (s->rec.nmsgs + i) * sizeof(id), sizeof(id));
+	d = id ? ckpti_redesc_by_id(rb, id) : NULL;
+	if (id && (!d || d->rec.type != CKPTI_R_OBJ_UNIX || d->fd < 0))
+		return -EBADMSG;
+	*ret_fd = d ? d->fd : -1;
+	return 0;
 }
 
-static int send_queue(const struct sock *s, int from, const struct sockaddr *to, socklen_t to_len)
+static int send_message(const struct sock *s, int from, bool connected, const void *data, size_t n)
 {
-	const uint8_t *data = s->d->rec.array, *lens = data;
-	uint64_t left = s->rec.nbytes;
-	uint32_t i, n;
-	int r = 0;
+	struct sockaddr_un addr;
+	socklen_t len = sizeof(addr);
+	int tmp = -1, r;
 
-	if (s->d->rec.count != left + s->rec.nmsgs * sizeof(n))
+	/* An end that is not connected to s must be told where to send. */
+	if (connected)
+		return ckpti_sock_send(from, data, n, 0, NULL, 0);
+	if (getsockname(s->d->fd, (struct sockaddr *)&addr, &len) < 0)
+		return -errno;
+	if (from < 0)
+		from = tmp = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	r = from < 0 ? -errno : ckpti_sock_send(from, data, n, 0, (struct sockaddr *)&addr, len);
+	if (tmp >= 0)
+		(void)close(tmp);
+	return r;
+}
+
+static int send_queue(struct ckpti_rebuild *rb, const struct sock *s, const struct sock *peer)
+{
+	const struct unix_priv *p = s->d->priv;
+	const uint8_t *lens = s->d->rec.array;
+	bool connected = peer->d ? is_mutual(s, peer) : p->other >= 0;
+	uint64_t left = s->rec.nbytes, head = s->rec.nmsgs * (s->rec.senders ? 8UL : 4UL);
+	const uint8_t *data = lens + head;
+	int from = -1, r;
+	uint32_t i, n;
+
+	if (s->d->rec.count != head + left)
 		return -EBADMSG;
-	if (s->rec.type == SOCK_STREAM)
-		return left ? ckpti_sock_send(from, data, left, 0, NULL, 0) : 0;
-	data += s->rec.nmsgs * sizeof(n);
-	for (i = 0; r == 0 && i < s->rec.nmsgs; i++) {
+	if (s->rec.type == SOCK_STREAM) {
+		r = left ? find_sender(rb, s, peer, 0, &from) : 0;
+		return r < 0 || !left ? r : ckpti_sock_send(from, data, left, 0, NULL, 0);
+	}
+	for (i = 0, r = 0; r == 0 && i < s->rec.nmsgs; i++) {
 		memcpy(&n, lens + i * sizeof(n), sizeof(n));
 		if (n > left)
 			return -EBADMSG;
-		r = ckpti_sock_send(from, data, n, 0, to, to_len);
+		r = find_sender(rb, s, peer, i, &from);
+		if (r == 0)
+			r = send_message(s, from, connected, data, n);
 		data += n;
 		left -= n;
 	}
 	return r;
 }
 
-/* Put the queued data back, once. */
-static int fill(struct ckpti_rebuild *rb, const struct sock *s, struct ckpti_err *err)
+/* Put the queued data of all back, once, while every way out is still open: before shutdown() and
+ * before stand-ins are closed. */
+static int fill_all(struct ckpti_rebuild *rb)
 {
-	struct unix_priv *p = s->d->priv;
-	struct sockaddr_un addr;
-	socklen_t len = sizeof(addr);
-	int from = -1, tmp = -1, r;
-	struct sock peer;
+	int r = 0;
 
-	if (p->filled || (!s->rec.nbytes && !s->rec.nmsgs))
-		return 0;
-	p->filled = true;
-	r = get_peer(rb, s, &peer);
-	if (r == 0)
-		r = find_sender(s, &peer, &from, &tmp);
-	/* An end that is not connected to s must be told where to send. */
-	if (r == 0 && getsockname(s->d->fd, (struct sockaddr *)&addr, &len) < 0)
-		r = -errno;
-	if (r == 0 && (tmp >= 0 || (peer.d && !is_mutual(s, &peer))))
-		r = send_queue(s, from, (struct sockaddr *)&addr, len);
-	else if (r == 0)
-		r = send_queue(s, from, NULL, 0);
-	if (tmp >= 0)
-		(void)close(tmp);
-	if (r < 0)
-		return ckpti_err(err, r, "cannot put queued data back into a unix socket: %s",
-				 strerror(-r));
-	return 0;
+	for (size_t i = 0; r == 0 && i < rb->ndesc; i++) {
+		struct unix_priv *p;
+		struct sock s, peer;
+
+		if (rb->desc[i].rec.type != CKPTI_R_OBJ_UNIX || rb->desc[i].fd < 0)
+			continue;
+		r = get_sock(&rb->desc[i], &s);
+		if (r == 0)
+			r = get_peer(rb, &s, &peer);
+		if (r < 0)
+			break;
+		p = s.d->priv;
+		if (!p->filled)
+			r = send_queue(rb, &s, &peer);
+		p->filled = true;
+	}
+	return r;
 }
 
 /* Close the stand-in for an end that was closed; a byte it has not read makes that a reset. */
@@ -465,12 +491,13 @@ int ckpti_unix_finish(struct ckpti_rebuild *rb, struct ckpti_redesc *d, struct c
 	r = get_sock(d, &s);
 	if (r == 0)
 		r = get_peer(rb, &s, &peer);
-	if (r == 0)
-		r = fill(rb, &s, err);
-	/* The way out must still be open when the other end's data is sent through it. */
-	if (r == 0 && peer.d)
-		r = fill(rb, &peer, err);
-	if (r == 0 && peer.d && !is_mutual(&s, &peer))
+	if (r < 0)
+		return ckpti_err(err, r, "cannot find the other end of a unix socket");
+	r = fill_all(rb);
+	if (r < 0)
+		return ckpti_err(err, r, "cannot put queued data back into a unix socket: %s",
+				 strerror(-r));
+	if (peer.d && !is_mutual(&s, &peer))
 		r = connect_one_way(&s, &peer);
 	if (r == 0)
 		close_other(&s);

@@ -66,55 +66,37 @@ struct store_file *ckpti_store_file_by_name(const struct ckpti_store *st, const 
 }
 
 /* A spare file with our exclusive lock, or -1. */
-static int open_spare(struct ckpti_store *st, const char *name, struct stat *ret_st)
+static int open_spare(struct ckpti_store *st, const char *name)
 {
-	int fd = ckpti_store_open_ours(st, name, O_RDWR, ret_st, NULL);
+	struct stat sb;
+	int fd = ckpti_store_open_ours(st, name, O_RDWR, &sb, NULL);
 
 	if (fd < 0)
 		return -1;
-	if (ret_st->st_nlink != 1 || ckpti_store_lock_file(fd, F_WRLCK) < 0) {
+	if (sb.st_nlink != 1 || ckpti_store_lock_file(fd, F_WRLCK) < 0) {
 		close(fd);
 		return -1;
 	}
 	return fd;
 }
 
-/* Is a file of size a better than one of size b for `want` bytes?  The smallest that is large enough,
+/* fd of the best spare file, or -1; takes it off the list.  The smallest that is large enough is best,
  * else the largest. */
-static bool better(uint64_t a, uint64_t b, uint64_t want)
-{
-	if ((a >= want) != (b >= want))
-		return a >= want;
-	return a >= want ? a < b : a > b;
-}
-
-/* fd of the best spare file, or -1; takes it off the list. */
 static int take_spare(struct ckpti_store *st, uint64_t want, char *ret_name)
 {
-	uint64_t best_size = 0;
-	size_t i, best = 0;
-	int fd, best_fd = -1;
-	struct stat sb;
+	int fd = -1;
 
-	for (i = 0; i < st->spare.n; i++) {
-		fd = open_spare(st, st->spare.v[i], &sb);
-		if (fd < 0)
-			continue;
-		if (best_fd >= 0 && !better((uint64_t)sb.st_size, best_size, want)) {
-			close(fd);
-			continue;
-		}
-		if (best_fd >= 0)
-			close(best_fd);
-		best_fd = fd;
-		best_size = (uint64_t)sb.st_size;
-		best = i;
+	while (fd < 0 && st->nspare > 0) {
+		size_t i = st->nspare;
+
+		while (--i > 0 && (uint64_t)st->spare[i].size < want)
+			;
+		memcpy(ret_name, st->spare[i].name, NAME_SIZE);
+		fd = open_spare(st, ret_name);
+		memmove(&st->spare[i], &st->spare[i + 1],
+			(--st->nspare - i) * sizeof(st->spare[0]));
 	}
-	if (best_fd >= 0) {
-		memcpy(ret_name, st->spare.v[best], NAME_SIZE);
-		memmove(st->spare.v[best], st->spare.v[--st->spare.n], NAME_SIZE);
-	}
-	return best_fd;
+	return fd;
 }
 
 static int make_file(struct ckpti_store *st, char *ret_name)

@@ -417,7 +417,7 @@ void ckpti_store_close(struct ckpti_store *st)
 		close(st->dirfd);
 	if (st->parentfd >= 0)
 		close(st->parentfd);
-	ckpti_names_free(&st->spare);
+	free(st->spare);
 	ckpti_names_free(&st->pins);
 	free(st->files);
 	free(st->hashes);

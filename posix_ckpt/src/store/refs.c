@@ -90,20 +90,42 @@ static int refs_of(struct ckpti_store *st, uint64_t gen, struct names *refs)
 	return r;
 }
 
+static int add_spare(struct store_spare **list, size_t *n, const char *name, off_t size)
+{
+	struct store_spare *more = reallocarray(*list, *n + 1, sizeof(*more));
+
+	if (!more)
+		return -ENOMEM;
+	*list = more;
+	more[*n].size = size;
+	memcpy(more[*n].name, name, strlen(name) + 1);
+	(*n)++;
+	return 0;
+}
+
+static int larger_first(const void *a, const void *b)
+{
+	const struct store_spare *x = a, *y = b;
+
+	return (x->size < y->size) - (x->size > y->size);
+}
+
 /* ---- before a write ----------------------------------------------------------------------- */
 
 static int tidy_entry(struct ckpti_store *st, const char *name, void *arg)
 {
 	const struct names *refs = arg; /* NULL: unknown */
 	uint64_t number;
+	struct stat sb;
 
 	switch (ckpti_store_name(name, &number)) {
 	case NAME_TEMP:
 		(void)unlinkat(st->dirfd, name, 0);
 		break;
 	case NAME_DATA:
-		if (refs && !ckpti_names_has(refs, name))
-			return ckpti_names_add(&st->spare, name);
+		if (refs && !ckpti_names_has(refs, name) &&
+		    fstatat(st->dirfd, name, &sb, AT_SYMLINK_NOFOLLOW) == 0)
+			return add_spare(&st->spare, &st->nspare, name, sb.st_size);
 		break;
 	case NAME_PIN:
 		if (refs && !ckpti_names_has(refs, name))
@@ -131,20 +153,17 @@ int ckpti_store_tidy(struct ckpti_store *st, struct ckpti_err *err)
 			known = false;
 	}
 	r = ckpti_store_each(st, tidy_entry, known ? &refs : NULL, err);
+	if (st->nspare > 0)
+		qsort(st->spare, st->nspare, sizeof(st->spare[0]), larger_first);
 	ckpti_names_free(&refs);
 	return r;
 }
 
 /* ---- after a commit ----------------------------------------------------------------------- */
 
-struct spare {
-	off_t size;
-	char name[NAME_SIZE];
-};
-
 struct prune {
 	const struct names *refs;
-	struct spare *spare;
+	struct store_spare *spare;
 	size_t nspare;
 };
 
@@ -167,7 +186,6 @@ static off_t usable(struct ckpti_store *st, const char *name)
 static int prune_entry(struct ckpti_store *st, const char *name, void *arg)
 {
 	struct prune *p = arg;
-	struct spare *more;
 	uint64_t number;
 	off_t size;
 
@@ -176,14 +194,8 @@ static int prune_entry(struct ckpti_store *st, const char *name, void *arg)
 		if (ckpti_names_has(p->refs, name))
 			break;
 		size = usable(st, name);
-		more = size < 0 ? NULL : reallocarray(p->spare, p->nspare + 1, sizeof(*more));
-		if (!more) {
+		if (size < 0 || add_spare(&p->spare, &p->nspare, name, size) < 0)
 			(void)unlinkat(st->dirfd, name, 0);
-			break;
-		}
-		p->spare = more;
-		more[p->nspare].size = size;
-		memcpy(more[p->nspare++].name, name, strlen(name) + 1);
 		break;
 	case NAME_PIN:
 		if (!ckpti_names_has(p->refs, name))
@@ -197,13 +209,6 @@ static int prune_entry(struct ckpti_store *st, const char *name, void *arg)
 		break;
 	}
 	return 0;
-}
-
-static int larger_first(const void *a, const void *b)
-{
-	const struct spare *x = a, *y = b;
-
-	return (x->size < y->size) - (x->size > y->size);
 }
 
 /* Remove generations that are not among the newest `keep` good ones; fills *refs with what the others

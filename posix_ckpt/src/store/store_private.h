@@ -66,6 +66,12 @@ struct store_hash {
 	bool used; /* by this write: worth keeping */
 };
 
+/* A data file that no generation refers to. */
+struct store_spare {
+	off_t size;
+	char name[NAME_SIZE];
+};
+
 struct ckpti_store {
 	char *path;
 	char *base; /* last component; in parentfd */
@@ -81,7 +87,8 @@ struct ckpti_store {
 	size_t ngens;
 	struct store_file *files;
 	size_t nfiles, files_cap;
-	struct names spare; /* data files that no generation refers to */
+	struct store_spare *spare; /* the largest first */
+	size_t nspare;
 	uint32_t last_data; /* highest number of a data file seen */
 	struct names pins;  /* made by this write */
 	struct store_hash *hashes;

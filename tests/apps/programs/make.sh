@@ -3,7 +3,9 @@
 # A C project of 24 files, built by make -j2.  The seed is in the memory of make only.
 #
 # gcc -pipe: without it the compiler and the assembler meet in a temporary file which for an instant
-# nobody has open, and a file that nobody has open is not part of a checkpoint.
+# nobody has open, and a file that nobody has open is not part of a checkpoint.  make -B: objects that
+# the first life finished after the checkpoint are still there at the restart, and make would take them
+# for its own, even the one whose compiler was killed halfway.
 set -eu
 exec 3>progress
 seed=$(<seed)
@@ -30,4 +32,4 @@ program: $(objects)
 	$(CC) -O2 -pipe -DSEED=$(SEED)ul -c -o $@ $<
 	@echo $@ >&3
 EOF
-exec make -j2 SEED="$seed"
+exec make -B -j2 SEED="$seed"

@@ -39,7 +39,8 @@ while ($pipes->count) {
 	for my $reader ($pipes->can_read) {
 		my $number = $number_of{$reader};
 		# A child writes whole lines, which arrive as such.
-		if (!sysread($reader, my $text, 4096)) {
+		my $text;
+		if (!sysread($reader, $text, 4096)) {
 			$pipes->remove($reader);
 			next;
 		}
