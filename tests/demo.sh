@@ -7,6 +7,7 @@ set -euo pipefail
 
 dir=$(mktemp -d /tmp/ckpt-demo-XXXXXX)
 program=
+# shellcheck disable=SC2317 # called by the trap
 cleanup() {
 	[[ -z $program ]] || kill -KILL "$program" 2>/dev/null || true
 	rm -rf "$dir"
@@ -20,7 +21,7 @@ for fd in /proc/self/fd/*; do
 	((fd < 3 || fd == 255)) || eval "exec $fd>&-"
 done
 
-say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+say() { printf '\n%s\n' "$*"; }
 show() {
 	printf '  $ %s\n' "$*"
 	"$@" 2>&1 | sed 's/^/  /'

@@ -89,8 +89,7 @@ static void print_line(const struct ckpti_create_result *res, bool dryrun)
 	(void)printf("%u process%s, %u thread%s", res->nprocs, res->nprocs == 1 ? "" : "es",
 		     res->nthreads, res->nthreads == 1 ? "" : "s");
 	if (dryrun)
-		(void)printf(", nothing in the way, stopped %s\n",
-			     ckpti_text_time(res->stop_ns, stop));
+		(void)printf(", nothing in the way\n");
 	else
 		(void)printf(", %s, stopped %s, durable after %s\n",
 			     ckpti_text_bytes(res->mem_bytes, mem),

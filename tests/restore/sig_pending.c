@@ -2,11 +2,15 @@
 /*
  * Signals that wait: for the process and for one thread, with their siginfo, real-time ones in order
  * and in number.  They stay where they are, so the thread's own cannot be taken by another.
+ *
+ * usage: sig_pending [N]: so many in one queue; more than can be saved must be refused, and still be
+ * there in order.
  */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -14,13 +18,12 @@
 
 #include "t.h"
 
-#define QUEUED 600
-#define MANY   (SIGRTMIN + 2)
-#define AIMED  (SIGRTMIN + 3)
+#define MANY  (SIGRTMIN + 2)
+#define AIMED (SIGRTMIN + 3)
 
 static atomic_int go, ready;
 static pid_t child;
-static int me;
+static int me, queued = 600;
 
 static void no_signal(const sigset_t *set, const char *what)
 {
@@ -96,13 +99,16 @@ static void disturb(void)
 	(void)raise(SIGQUIT);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	union sigval value;
 	pthread_t thread;
 	sigset_t all, others;
 
 	t_start();
+	if (argc > 1)
+		queued = atoi(argv[1]);
+	t_write_file(t_path("refusal"), "signals wait", 12);
 	me = getpid();
 	(void)sigfillset(&all);
 	t_sys(sigprocmask(SIG_BLOCK, &all, NULL));
@@ -114,7 +120,7 @@ int main(void)
 		t_sleep_ms(1);
 	t_sys(kill(me, SIGUSR2));
 	t_sys(kill(me, SIGUSR2)); /* counts once */
-	for (int i = 0; i < QUEUED; i++) {
+	for (int i = 0; i < queued; i++) {
 		value.sival_int = (int)(t_token() % 1000) + i;
 		t_sys(sigqueue(me, MANY, value));
 	}
@@ -127,7 +133,7 @@ int main(void)
 		"the thread's signal has become the process'");
 	take(SIGUSR2, SI_USER, 0, "kill()");
 	take(SIGTERM, SI_QUEUE, 4711, "sigqueue()");
-	for (int i = 0; i < QUEUED; i++)
+	for (int i = 0; i < queued; i++)
 		take(MANY, SI_QUEUE, (int)(t_token() % 1000) + i, "queued");
 	take(SIGCHLD, CLD_EXITED, 0, "the child's end");
 	no_signal(&all, "one more");

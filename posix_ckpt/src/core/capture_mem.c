@@ -43,9 +43,17 @@ static int refuse(const struct ckpti_member *m, const struct ckpti_map *map, str
 			     "mapping at 0x%" PRIx64 " (%s): %s", map->start, map->name, why);
 }
 
+/* The kernel gives every process one; a restart moves it to its old place. */
+static bool is_vdso(const struct ckpti_map *map)
+{
+	return strcmp(map->name, "[vdso]") == 0 || strncmp(map->name, "[vvar", 5) == 0;
+}
+
 int ckpti_map_refusal(const struct ckpti_member *m, const struct ckpti_map *map,
 		      struct ckpti_err *err)
 {
+	if (is_vdso(map))
+		return 0;
 	if (map->hugetlb)
 		return refuse(m, map, err, "hugetlbfs pages are not supported yet");
 	if (map->io)
@@ -336,6 +344,10 @@ static int classify_shared(struct plan *p, const struct ckpti_map *map, struct c
 		fd = open_mapped(p, map, &st);
 		if (fd >= 0) {
 			small = map->maywrite && (uint64_t)st.st_size <= p->s->cap.copy_limit;
+			/* Time must tell whether it changes from now on: only a write to a clean
+			 * page moves it. */
+			if (map->maywrite && !small)
+				(void)fsync(fd);
 			(void)close(fd);
 		}
 		if (fd >= 0 && !S_ISREG(st.st_mode))
@@ -424,7 +436,7 @@ static int classify(struct plan *p, const struct ckpti_map *map, struct ckpti_er
 	v->off = map->off;
 	v->prot = map->prot;
 	v->vmflags = map->vmflags;
-	if (strcmp(map->name, "[vdso]") == 0 || strncmp(map->name, "[vvar", 5) == 0) {
+	if (is_vdso(map)) {
 		v->kind = CKPTI_VMA_VDSO;
 		return 0;
 	}

@@ -222,6 +222,9 @@ int ckpti_snap_process(struct ckpti_snap *s, struct ckpti_member *m, struct ckpt
 	if (!st->dumpable && getuid() != 0)
 		return ckpti_err_obj(err, -EPERM, p->pid, p->comm,
 				     "asked not to be dumped (PR_SET_DUMPABLE): respected");
+	r = ckpti_surroundings_check(s->set, m, err);
+	if (r < 0)
+		return r;
 	s->nthreads += (uint32_t)st->nthreads;
 	s->eintr_hidden += st->eintr_hidden;
 	s->eintr_lost += st->eintr_lost;

@@ -81,7 +81,10 @@ int ckpti_check_member(struct ckpti_set *set, struct ckpti_member *m, ckpti_find
 
 	(void)snprintf(what, sizeof(what), "process %d (%s)", m->info.pid, m->info.comm);
 	m->bare_ns = 1; /* no patience for an exec in progress */
-	worst = note(fn, arg, ckpti_set_eligible(set, m, &mine), what, &mine, err);
+	worst = ckpti_set_eligible(set, m, &mine);
+	if (worst == 0)
+		worst = ckpti_surroundings_check(set, m, &mine);
+	worst = note(fn, arg, worst, what, &mine, err);
 	(void)snprintf(dir, sizeof(dir), "/proc/%d/fd", m->info.pid);
 	r = ckpti_procfs_numbers(dir, &nums, &n);
 	for (size_t i = 0; r == 0 && i < n; i++) {
@@ -220,11 +223,14 @@ int ckpti_status(ckpti_running_f fn, void *arg, struct ckpti_err *err)
 	for (size_t i = 0; i < npids; i++) {
 		struct ckpti_procinfo p;
 		char text[32];
+		uint64_t id;
 
 		if (ckpti_procfs_read(pids[i], &p) < 0 || p.state == 'Z' || p.uid[0] != getuid() ||
 		    ckpti_procfs_environ(pids[i], "CKPT_SET", text, sizeof(text)) != 1)
 			continue;
-		add_running(&list, &n, strtoull(text, NULL, 16), &p);
+		id = strtoull(text, NULL, 16);
+		if (id) /* 0: a cpr that has left the set which started it */
+			add_running(&list, &n, id, &p);
 	}
 	for (size_t i = 0; i < n; i++) {
 		(void)ckpti_registry_find(list[i].set_id, list[i].last_dir,

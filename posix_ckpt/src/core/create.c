@@ -97,7 +97,6 @@ static int add_set_record(struct ckpti_snap *s, struct ckpti_err *err)
 	};
 	char host[256] = "";
 	const char *strs[2] = {host, NULL};
-	struct timespec ts;
 	int r;
 
 	if (!root)
@@ -105,23 +104,44 @@ static int add_set_record(struct ckpti_snap *s, struct ckpti_err *err)
 	rec.root_pid = (uint32_t)root->info.inner_pid;
 	(void)gethostname(host, sizeof(host) - 1);
 	strs[1] = root->info.comm;
-	(void)clock_gettime(CLOCK_REALTIME, &ts);
-	rec.ctime_ns = rec.realtime_ns = ts.tv_sec * 1000000000L + ts.tv_nsec;
-	rec.monotonic_ns = ckpti_clock_of(root->info.pid, CLOCK_MONOTONIC);
-	rec.boottime_ns = ckpti_clock_of(root->info.pid, CLOCK_BOOTTIME);
 	r = ckpti_image_add(&s->img, CKPTI_R_SET, &rec, sizeof(rec), strs, 2, NULL, 0, 0);
 	return r < 0 ? ckpti_err(err, r, "out of memory") : 0;
 }
 
-/* Totals that are known only at the end: the record stands first, so it is patched in place. */
-static void complete_set_record(struct ckpti_snap *s, uint64_t stop_ns)
+/* The record stands first; what is known only at the end is put into it in place. */
+static struct ckpti_r_set *set_record(struct ckpti_snap *s)
 {
 	struct ckpti_view v;
-	struct ckpti_r_set *rec;
 
 	if (!ckpti_image_first(&s->img, CKPTI_R_SET, &v))
+		return NULL;
+	return (struct ckpti_r_set *)(s->img.buf + ((const uint8_t *)v.fixed - s->img.buf));
+}
+
+/* Read when all timers have been looked at: a restart, which sets the clocks to these, must not let a
+ * timer expire before its time. */
+static void stamp_clocks(struct ckpti_snap *s)
+{
+	struct ckpti_r_set *rec = set_record(s);
+	struct ckpti_member *root = s->set->root ? ckpti_set_find(s->set, s->set->root) : NULL;
+	struct timespec ts;
+
+	if (!rec)
 		return;
-	rec = (struct ckpti_r_set *)(s->img.buf + ((const uint8_t *)v.fixed - s->img.buf));
+	if (!root)
+		root = &s->set->member[0];
+	(void)clock_gettime(CLOCK_REALTIME, &ts);
+	rec->ctime_ns = rec->realtime_ns = ts.tv_sec * 1000000000L + ts.tv_nsec;
+	rec->monotonic_ns = ckpti_clock_of(root->info.pid, CLOCK_MONOTONIC);
+	rec->boottime_ns = ckpti_clock_of(root->info.pid, CLOCK_BOOTTIME);
+}
+
+static void complete_set_record(struct ckpti_snap *s, uint64_t stop_ns)
+{
+	struct ckpti_r_set *rec = set_record(s);
+
+	if (!rec)
+		return;
 	rec->nthreads = s->nthreads;
 	rec->restarts = s->restarts;
 	rec->mem_bytes = s->mem_bytes;
@@ -151,6 +171,7 @@ static int capture(struct ckpti_snap *s, struct ckpti_err *err)
 		r = ckpti_snap_memory(s, err);
 	if (r == 0)
 		r = ckpti_snap_objects(s, err);
+	stamp_clocks(s);
 	if (r == 0)
 		r = ckpti_store_datafile_done(s->store, s->cap.content_file, s->cap.content_end,
 					      err);
@@ -198,15 +219,18 @@ static void raise_descriptor_limit(void)
 }
 
 /* A dry run asks the same questions as the muster, of processes that run on. */
-static int dry_run(struct ckpti_set *set, struct ckpti_err *err)
+static int dry_run(struct ckpti_set *set, struct ckpti_create_result *ret, struct ckpti_err *err)
 {
 	for (size_t i = 0; i < set->n; i++) {
-		int r = set->member[i].state == CKPTI_MEMBER_ZOMBIE
+		struct ckpti_member *m = &set->member[i];
+		int r = m->state == CKPTI_MEMBER_ZOMBIE
 				? 0
-				: ckpti_check_member(set, &set->member[i], NULL, NULL, err);
+				: ckpti_check_member(set, m, NULL, NULL, err);
 
 		if (r < 0)
 			return r;
+		ret->nprocs++;
+		ret->nthreads += (uint32_t)m->info.nthreads;
 	}
 	return 0;
 }
@@ -276,7 +300,7 @@ int ckpti_create(const struct ckpti_create_req *req, struct ckpti_create_result 
 	if (r == 0)
 		r = ckpti_owner_become(set.member[0].info.uid[0], set.member[0].info.gid[0], err);
 	if (r == 0 && req->dryrun) {
-		r = dry_run(&set, err);
+		r = dry_run(&set, ret, err);
 		ckpti_set_done(&set, r, 0);
 		ckpti_trace_close();
 		return r;

@@ -72,7 +72,7 @@ struct ckpti_life {
 	int ready[2], go[2], fail[2]; /* pipes */
 	int keep_first,
 		keep_last; /* data and shared memory: live on through the exec, then closed */
-	int desc_first;    /* recreated descriptions lie from here on */
+	int desc_first, desc_end; /* recreated descriptions lie here, behind the pipes */
 };
 
 /* rebuild.c: objects of the set, in the builder. */

@@ -188,6 +188,7 @@ static void parse_status(const char *text, struct ckpti_procinfo *p)
 	p->seccomp = (int)number(text, "Seccomp:", 10);
 	p->no_new_privs = (int)number(text, "NoNewPrivs:", 10);
 	p->umask = (uint32_t)number(text, "Umask:", 8);
+	p->sig_pending = number(text, "SigPnd:", 16);
 	p->sig_blocked = number(text, "SigBlk:", 16);
 	p->sig_ignored = number(text, "SigIgn:", 16);
 	p->sig_caught = number(text, "SigCgt:", 16);

@@ -282,6 +282,9 @@ static int shm_fd(struct ckpti_rebuild *rb, uint32_t id)
 
 /* ---- descriptors -------------------------------------------------------------------------- */
 
+/* Three pipes, and what a kind may have open beside its description for a moment. */
+#define SPARE_NUMBERS 64
+
 /* Move fd to the first free number from *next on. */
 static int move_up(int *fd, int *next, struct ckpti_err *err)
 {
@@ -301,30 +304,64 @@ static int move_up(int *fd, int *next, struct ckpti_err *err)
 	return 0;
 }
 
-/* Above every number that a restored process needs, and above those that we have open ourselves. */
-static int first_number(const struct ckpti_life *life)
+static int by_value(const void *a, const void *b)
+{
+	int x = *(const int *)a, y = *(const int *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* The numbers that the restored processes need, and those that we have open ourselves, sorted. */
+static int taken_numbers(const struct ckpti_life *life, int **ret, size_t *ret_n)
 {
 	struct ckpti_view v;
 	size_t pos = 0, n = 0;
-	int *own = NULL;
-	int first = 16;
+	int *list = NULL, r;
 
-	if (ckpti_procfs_numbers("/proc/self/fd", &own, &n) == 0)
-		for (size_t i = 0; i < n; i++)
-			if (own[i] >= first)
-				first = own[i] + 1;
-	free(own);
-	while (ckpti_image_next(&life->img, &pos, &v)) {
-		struct ckpti_e_fd e;
+	r = ckpti_procfs_numbers("/proc/self/fd", &list, &n);
+	while (r == 0 && ckpti_image_next(&life->img, &pos, &v)) {
+		int *bigger;
 
 		if (v.type != CKPTI_R_FDS)
 			continue;
+		bigger = realloc(list, (n + v.count + 1) * sizeof(*list));
+		if (!bigger) {
+			r = -ENOMEM;
+			break;
+		}
+		list = bigger;
 		for (uint64_t i = 0; i < v.count; i++) {
+			struct ckpti_e_fd e;
+
 			CKPTI_ELEM(&v, i, &e);
-			if (e.fd >= first)
-				first = e.fd + 1;
+			list[n++] = e.fd;
 		}
 	}
+	if (r < 0) {
+		free(list);
+		return r;
+	}
+	qsort(list, n, sizeof(*list), by_value);
+	*ret = list;
+	*ret_n = n;
+	return 0;
+}
+
+/* The first gap of `need` numbers that nobody takes.  A program may use the highest number that its
+ * limit allows, so there need not be any room above.  Number or -errno. */
+static int find_gap(const struct ckpti_life *life, int need)
+{
+	int *taken = NULL;
+	size_t n = 0;
+	int first = STDERR_FILENO + 1;
+	int r = taken_numbers(life, &taken, &n);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n && taken[i] < first + need; i++)
+		if (taken[i] >= first)
+			first = taken[i] + 1;
+	free(taken);
 	return first;
 }
 
@@ -370,14 +407,19 @@ int ckpti_life_objects(struct ckpti_life *life, struct ckpti_err *err)
 {
 	struct ckpti_rebuild *rb = &life->rb;
 	struct rlimit lim;
-	int next, r;
+	int next, need, r;
 
 	if (getrlimit(RLIMIT_NOFILE, &lim) == 0) {
 		lim.rlim_cur = lim.rlim_max;
 		(void)setrlimit(RLIMIT_NOFILE, &lim);
 	}
 	rb->shm_fd = shm_fd;
-	life->keep_first = next = first_number(life);
+	need = (int)(life->ndata + life->nshm + rb->ndesc) + SPARE_NUMBERS;
+	next = find_gap(life, need);
+	if (next < 0)
+		return oom(err);
+	life->keep_first = next;
+	life->desc_end = next + need;
 	r = open_data(life, err);
 	for (size_t i = 0; r == 0 && i < life->ndata; i++)
 		r = move_up(&life->data[i].fd, &next, err);
@@ -397,7 +439,7 @@ int ckpti_life_objects(struct ckpti_life *life, struct ckpti_err *err)
 		if (rb->desc[i].kind->finish)
 			r = rb->desc[i].kind->finish(rb, &rb->desc[i], err);
 	for (size_t i = 0; r == 0 && i < rb->ndesc; i++)
-		if (rb->desc[i].fd < life->desc_first)
+		if (rb->desc[i].fd < life->desc_first || rb->desc[i].fd >= life->desc_end)
 			r = move_up(&rb->desc[i].fd, &next, err);
 	return r < 0 ? r : ckpti_locks_restore(rb, err);
 }

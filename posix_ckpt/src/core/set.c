@@ -21,7 +21,9 @@
 #include "agent/agent.h"
 #include "ckpt.h"
 
-#define BARE_LIMIT_NS 1000000000U
+#define BARE_LIMIT_NS    1000000000U /* for a new program to start its agent */
+#define SILENCE_LIMIT_NS 1000000000U /* before a thread that keeps the signal closed is forced */
+#define KNOCK_AGAIN_NS   20000000U
 
 uint64_t ckpti_now_ns(void)
 {
@@ -381,7 +383,7 @@ int ckpti_set_eligible(struct ckpti_set *set, struct ckpti_member *m, struct ckp
 			"runs with changed user ids (setuid): it cannot be checkpointed");
 	if (getuid() != 0 && p->uid[0] != getuid())
 		return ckpti_err_obj(err, -EPERM, pid, p->comm, "belongs to another user");
-	if (p->tracer)
+	if (p->tracer && p->tracer != getpid())
 		return ckpti_err_obj(
 			err, -EPERM, pid, p->comm,
 			"is traced by process %d (debugger or strace): detach it first", p->tracer);
@@ -410,65 +412,6 @@ int ckpti_set_eligible(struct ckpti_set *set, struct ckpti_member *m, struct ckp
 
 /* ---- the muster --------------------------------------------------------------------------- */
 
-/* A thread of the process that has the signal open, the main thread if possible; 0 when none. */
-static int open_thread(int pid, uint64_t bit)
-{
-	struct ckpti_procinfo t;
-	char dir[64];
-	int *tids = NULL;
-	size_t n = 0;
-	int found = 0;
-
-	(void)snprintf(dir, sizeof(dir), "/proc/%d/task", pid);
-	if (ckpti_procfs_numbers(dir, &tids, &n) < 0)
-		return 0;
-	for (size_t i = 0; i < n && !found; i++)
-		if (ckpti_procfs_read(tids[i], &t) == 0 && t.state != 'Z' && !(t.sig_blocked & bit))
-			found = tids[i];
-	free(tids);
-	return found;
-}
-
-/* What the thread is in rides along, so that its handler can repeat an interrupted call. */
-static void add_syscall(int tid, siginfo_t *info)
-{
-	char *text = ckpti_procfs_slurp(tid, "syscall", NULL);
-	uint64_t sp = 0, ip = 0;
-	int32_t nr = -1;
-	uint32_t low;
-
-	if (text &&
-	    sscanf(text, "%d %*x %*x %*x %*x %*x %*x %" SCNx64 " %" SCNx64, &nr, &sp, &ip) != 3)
-		nr = -1;
-	free(text);
-	low = (uint32_t)ip;
-	memcpy((char *)info + 32, &sp, sizeof(sp));
-	memcpy((char *)info + 40, &nr, sizeof(nr));
-	memcpy((char *)info + 44, &low, sizeof(low));
-}
-
-int ckpti_set_knock(struct ckpti_set *set, struct ckpti_member *m, int code)
-{
-	int tid = open_thread(m->info.pid, 1ULL << (set->signo - 1));
-	siginfo_t info;
-
-	if (!tid) {
-		(void)snprintf(m->why, sizeof(m->why), "blocks signal %d in every thread",
-			       set->signo);
-		return -EAGAIN;
-	}
-	m->why[0] = 0;
-	memset(&info, 0, sizeof(info));
-	info.si_signo = set->signo;
-	info.si_code = code;
-	info.si_pid = getpid();
-	info.si_uid = getuid();
-	memcpy((char *)&info + 24, &set->nonce, sizeof(set->nonce));
-	add_syscall(tid, &info);
-	m->knock_ns = ckpti_now_ns();
-	return syscall(SYS_rt_tgsigqueueinfo, m->info.pid, tid, set->signo, &info) < 0 ? -errno : 0;
-}
-
 /* Signal those that are new or silent; returns how many live members are not in, or -errno. */
 static int knock_all(struct ckpti_set *set, struct ckpti_err *err)
 {
@@ -483,7 +426,7 @@ static int knock_all(struct ckpti_set *set, struct ckpti_err *err)
 			continue;
 		missing++;
 		/* A vfork child, or a process between exec and its agent, did not hear the first. */
-		if (m->state == CKPTI_MEMBER_KNOCKED && now - m->knock_ns < 20000000U)
+		if (m->knock_ns && now - m->knock_ns < KNOCK_AGAIN_NS)
 			continue;
 		if (ckpti_procfs_read(m->info.pid, &m->info) < 0)
 			continue;
@@ -492,21 +435,27 @@ static int knock_all(struct ckpti_set *set, struct ckpti_err *err)
 			continue;
 		if (r < 0)
 			return r;
-		if (ckpti_set_knock(set, m, CKPTI_SI_REQUEST) == 0)
+		if (!m->silent_ns || m->held)
+			m->silent_ns = now;
+		if (ckpti_set_knock(set, m, CKPTI_SI_REQUEST) == 0) {
 			m->state = CKPTI_MEMBER_KNOCKED;
+			m->knock_ns = now;
+		}
+		if (now - m->silent_ns > SILENCE_LIMIT_NS) {
+			m->silent_ns = now;
+			ckpti_set_knock_again(set, m);
+		}
 	}
 	return missing;
 }
 
-static const char *why_silent(const struct ckpti_member *m)
+static const char *why_silent(const struct ckpti_procinfo *t, bool closed)
 {
-	if (m->held)
-		return "holds checkpoints off";
-	if (m->why[0])
-		return m->why;
-	if (m->info.state == 'T')
+	if (t->state == 'T')
 		return "is stopped; send it SIGCONT first";
-	if (m->info.state == 'D')
+	if (closed)
+		return "blocks the signal of checkpoints by a raw system call";
+	if (t->state == 'D')
 		return "sleeps uninterruptibly in the kernel";
 	return "did not come in";
 }
@@ -515,14 +464,25 @@ static int overdue(struct ckpti_set *set, struct ckpti_err *err)
 {
 	for (size_t i = 0; i < set->n; i++) {
 		const struct ckpti_member *m = &set->member[i];
+		struct ckpti_procinfo t;
+		bool closed;
 		char *wchan;
 
 		if (m->state == CKPTI_MEMBER_IN || m->state == CKPTI_MEMBER_ZOMBIE)
 			continue;
-		wchan = ckpti_procfs_slurp(m->info.pid, "wchan", NULL);
-		(void)ckpti_err_obj(err, -ETIMEDOUT, m->info.pid, m->info.comm,
-				    "%s within the time limit (state %c, wait channel %s)",
-				    why_silent(m), m->info.state, wchan ? wchan : "unknown");
+		closed = ckpti_set_missing_thread(set, m, &t) || !m->asked;
+		if (!t.pid)
+			t = m->info;
+		closed = closed && t.sig_blocked & 1ULL << (set->signo - 1);
+		wchan = ckpti_procfs_slurp(t.pid, "wchan", NULL);
+		if (m->held)
+			(void)ckpti_err_obj(err, -ETIMEDOUT, m->info.pid, m->info.comm,
+					    "holds checkpoints off (ckpt_hold)");
+		else
+			(void)ckpti_err_obj(err, -ETIMEDOUT, m->info.pid, m->info.comm,
+					    "thread %d (%s) %s (state %c, wait channel %s)", t.pid,
+					    t.comm, why_silent(&t, closed), t.state,
+					    wchan && *wchan ? wchan : "unknown");
 		free(wchan);
 		return set->req->policy == CKPTI_POLICY_SKIP ? -EAGAIN : -ETIMEDOUT;
 	}

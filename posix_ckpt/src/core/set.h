@@ -31,9 +31,10 @@ struct ckpti_member {
 	uint64_t block, resume; /* from HELLO */
 	uint64_t bare_ns; /* since when it has been seen unable to take a signal, 0: it is able */
 	uint64_t knock_ns;
+	uint64_t silent_ns; /* since when it has been knocked at in vain */
+	bool asked;         /* a thread of it has been asked to lead */
 	bool prepared;
-	bool held;     /* said that it holds checkpoints off */
-	char why[160]; /* why it cannot be knocked at, as far as known */
+	bool held; /* said that it holds checkpoints off */
 };
 
 struct ckpti_set {
@@ -62,10 +63,19 @@ int ckpti_set_eligible(struct ckpti_set *set, struct ckpti_member *m, struct ckp
 int ckpti_set_prepare(struct ckpti_set *set, struct ckpti_err *err);
 /* Send a request (CKPTI_SI_*) to a thread of m that has the signal open; -EAGAIN when none has. */
 int ckpti_set_knock(struct ckpti_set *set, struct ckpti_member *m, int code);
+/* At one that stays silent: open the signal in threads that keep it closed. */
+void ckpti_set_knock_again(struct ckpti_set *set, struct ckpti_member *m);
+/* A thread that has the signal and did not take it: 1 and *ret, or 0. */
+int ckpti_set_missing_thread(const struct ckpti_set *set, const struct ckpti_member *m,
+			     struct ckpti_procinfo *ret);
 /* check.c: would the capture refuse anything of this process?  Looks only.  fn (may be NULL) hears of
  * each finding; the first refusal is returned. */
 int ckpti_check_member(struct ckpti_set *set, struct ckpti_member *m, ckpti_finding_f fn, void *arg,
 		       struct ckpti_err *err);
+/* surroundings.c: refuse what cannot be saved because it is around the process: namespaces, root
+ * directory, sharing. */
+int ckpti_surroundings_check(struct ckpti_set *set, const struct ckpti_member *m,
+			     struct ckpti_err *err);
 /* Bring everybody in. */
 int ckpti_set_muster(struct ckpti_set *set, struct ckpti_err *err);
 /* Let everybody go on and tell the result; members keep their records. */

@@ -288,6 +288,15 @@ static int close_between(int first, int last)
 	return syscall(SYS_close_range, (unsigned)first, (unsigned)last, 0) < 0 ? -errno : 0;
 }
 
+/* The same, but for what is still needed. */
+static void close_strangers(const struct ckpti_life *life, int first, int last)
+{
+	int end = last < life->keep_first ? last : life->keep_first - 1;
+
+	(void)close_between(first, end);
+	(void)close_between(first > life->desc_end ? first : life->desc_end, last);
+}
+
 static int by_number(const void *a, const void *b)
 {
 	return ((const struct ckpti_e_fd *)a)->fd - ((const struct ckpti_e_fd *)b)->fd;
@@ -312,19 +321,19 @@ static int place_descriptors(struct ckpti_life *life, const struct ckpti_r_proc 
 	qsort(e, n, sizeof(*e), by_number);
 	for (uint64_t i = 0; r == 0 && i < n; i++) {
 		d = ckpti_redesc_by_id(&life->rb, e[i].obj);
-		(void)close_between(next, e[i].fd - 1);
+		close_strangers(life, next, e[i].fd - 1);
 		next = e[i].fd + 1;
 		if (!d || d->fd < 0 || dup2(d->fd, e[i].fd) < 0)
 			r = ckpti_err_obj(err, -errno, p->pid, "", "cannot place descriptor %d: %s",
 					  e[i].fd, strerror(errno));
 	}
-	(void)close_between(next, life->keep_first - 1);
+	close_strangers(life, next, INT32_MAX);
 	for (size_t i = 0; r == 0 && i < life->rb.ndesc; i++) {
 		d = &life->rb.desc[i];
 		if (d->kind->attach)
 			r = d->kind->attach(&life->rb, d, p->pid, err);
 	}
-	(void)close_between(life->desc_first, INT32_MAX);
+	(void)close_between(life->desc_first, life->desc_end - 1);
 	(void)close(life->go[1]);
 	(void)close(life->ready[0]);
 	(void)close(life->fail[0]);

@@ -19,7 +19,7 @@ seed=$(<seed)
 for i in {1..24}; do
 	echo "unsigned long part$i(unsigned long x) { x ^= SEED;"
 	for j in {1..60}; do
-		echo "for (unsigned k = 0; k < $j; k++) x = (x << $((j % 31 + 1))) ^ (x >> $i) ^ k * $((i * j))ul;"
+		echo "for (unsigned k = 0; k < $j; k++) x = (x ^ x >> $i) * $((2 * i * j + 1)) + k;"
 	done
 	echo 'return x; }'
 done | awk '/^unsigned long part/ { file = "part" ++n ".c" } { print >file }'

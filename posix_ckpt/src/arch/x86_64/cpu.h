@@ -30,7 +30,7 @@ static inline uint32_t arch_cpu_features(uint32_t *word, uint32_t n, uint64_t *x
 		word[2] = b;
 		word[3] = c & ~(1U << 22); /* rdpid is emulated through the vdso's choice */
 		word[4] =
-			d & 0x00b1411cU; /* instruction sets only: avx512*, serialize, amx, fsrm */
+			d & 0x03c1411cU; /* instruction sets only: avx512*, serialize, amx, fsrm */
 	}
 	if (__get_cpuid_count(7, 1, &a, &b, &c, &d))
 		word[5] = a & 0x00000c30U; /* avx-vnni, avx512-bf16 … */
@@ -40,7 +40,7 @@ static inline uint32_t arch_cpu_features(uint32_t *word, uint32_t n, uint64_t *x
 		word[6] = a & 0xfU; /* xsaveopt, xsavec, xgetbv1, xsaves */
 	if (__get_cpuid(0x80000001, &a, &b, &c, &d)) {
 		word[7] = d;
-		word[8] = c & 0x000009ffU;
+		word[8] = c & 0x002109e1U; /* lahf, abm, sse4a, misaligned sse, xop, fma4, tbm … */
 	}
 	return 9;
 }

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Knocking at a process: SIGCKPT with the nonce goes to one thread that has it open; that one leads
+ * and signals the others.
+ *
+ * The C library's ways to close the signal are wrapped, so a thread that has it closed for long did
+ * that with a raw system call.  It is opened by ptrace while the thread stands at the border of the
+ * kernel, and stays open: the program would not have known the difference had it used its libc.
+ * Threads that plug-ins own are left alone, because nobody has signalled them.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <linux/kcmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "agent/agent.h"
+#include "core/set.h"
+
+#define STOP_LIMIT_MS 100 /* for a thread to reach the border of the kernel */
+
+/* Calls fn for each live thread until it returns non-zero; that value. */
+static int each_thread(int pid, int (*fn)(void *arg, const struct ckpti_procinfo *t), void *arg)
+{
+	struct ckpti_procinfo t;
+	char dir[64];
+	int *tids = NULL;
+	size_t n = 0;
+	int r = 0;
+
+	(void)snprintf(dir, sizeof(dir), "/proc/%d/task", pid);
+	if (ckpti_procfs_numbers(dir, &tids, &n) < 0)
+		return 0;
+	for (size_t i = 0; i < n && !r; i++)
+		if (ckpti_procfs_read(tids[i], &t) == 0 && t.state != 'Z' && t.state != 'X')
+			r = fn(arg, &t);
+	free(tids);
+	return r;
+}
+
+/* What the thread is in rides along, so that its handler can repeat an interrupted call. */
+static void add_syscall(int tid, siginfo_t *info)
+{
+	char *text = ckpti_procfs_slurp(tid, "syscall", NULL);
+	uint64_t sp = 0, ip = 0;
+	int32_t nr = -1;
+	uint32_t low;
+
+	if (text &&
+	    sscanf(text, "%d %*x %*x %*x %*x %*x %*x %" SCNx64 " %" SCNx64, &nr, &sp, &ip) != 3)
+		nr = -1;
+	free(text);
+	low = (uint32_t)ip;
+	memcpy((char *)info + 32, &sp, sizeof(sp));
+	memcpy((char *)info + 40, &nr, sizeof(nr));
+	memcpy((char *)info + 44, &low, sizeof(low));
+}
+
+static int queue(const struct ckpti_set *set, struct ckpti_member *m, int tid, int code)
+{
+	siginfo_t info;
+
+	memset(&info, 0, sizeof(info));
+	info.si_signo = set->signo;
+	info.si_code = code;
+	info.si_pid = getpid();
+	info.si_uid = getuid();
+	memcpy((char *)&info + 24, &set->nonce, sizeof(set->nonce));
+	add_syscall(tid, &info);
+	if (syscall(SYS_rt_tgsigqueueinfo, m->info.pid, tid, set->signo, &info) < 0)
+		return -errno;
+	m->asked |= code == CKPTI_SI_REQUEST;
+	return 0;
+}
+
+/* ---- the first knock ---------------------------------------------------------------------- */
+
+struct search {
+	uint64_t bit;
+	int open;    /* the first thread that can take the signal, 0: none */
+	int waiting; /* one that has it but did not run yet: a further one would only pile up */
+};
+
+static int search_one(void *arg, const struct ckpti_procinfo *t)
+{
+	struct search *s = arg;
+
+	if (t->sig_blocked & s->bit)
+		return 0;
+	if (!s->open)
+		s->open = t->pid;
+	if (t->sig_pending & s->bit)
+		s->waiting = t->pid;
+	return s->waiting;
+}
+
+int ckpti_set_knock(struct ckpti_set *set, struct ckpti_member *m, int code)
+{
+	struct search s = {.bit = 1ULL << (set->signo - 1)};
+
+	(void)each_thread(m->info.pid, search_one, &s);
+	if (s.waiting)
+		return 0;
+	return s.open ? queue(set, m, s.open, code) : -EAGAIN;
+}
+
+/* ---- the second --------------------------------------------------------------------------- */
+
+/* Stopped at the border of the kernel, or not within the limit: then it stays ours until it is, or
+ * until we end. */
+static int stop_thread(int tid)
+{
+	struct timespec step = {.tv_nsec = 1000000};
+	int status;
+
+	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0)
+		return -errno;
+	for (int ms = 0; ms < STOP_LIMIT_MS; ms++) {
+		if (waitpid(tid, &status, __WALL | WNOHANG) == tid)
+			return WIFSTOPPED(status) ? 0 : -ESRCH;
+		(void)nanosleep(&step, NULL);
+	}
+	return -ETIMEDOUT;
+}
+
+/* Between the wrapper of an exec and the exec itself the signal must stay closed, that is what keeps
+ * the program alive: in the call, and in a vfork child, which is on its way to one. */
+static int near_exec(const struct ckpti_procinfo *t, const struct ckpti_procinfo *p)
+{
+	char *text = ckpti_procfs_slurp(t->pid, "syscall", NULL);
+	int nr = -1;
+
+	if (text)
+		(void)sscanf(text, "%d", &nr);
+	free(text);
+	return nr == SYS_execve || nr == SYS_execveat ||
+	       syscall(SYS_kcmp, p->pid, p->ppid, KCMP_VM, 0, 0) == 0;
+}
+
+struct second {
+	struct ckpti_set *set;
+	struct ckpti_member *m;
+	uint64_t bit;
+	int request; /* nobody leads yet: this thread is to */
+};
+
+static int open_one(void *arg, const struct ckpti_procinfo *t)
+{
+	struct second *s = arg;
+	struct ckpti_procinfo now;
+	uint64_t mask;
+
+	if (!(t->sig_blocked & s->bit) || (t->state != 'S' && t->state != 'R') ||
+	    (!s->request && !(t->sig_pending & s->bit)) || near_exec(t, &s->m->info))
+		return 0;
+	if (t->tracer != getpid() && ptrace(PTRACE_SEIZE, t->pid, NULL, NULL) < 0)
+		return 0;
+	if (stop_thread(t->pid) < 0)
+		return 0;
+	/* It stands: what is read now holds until it is let go. */
+	if (ckpti_procfs_read(t->pid, &now) == 0 && now.sig_caught & s->bit &&
+	    ptrace(PTRACE_GETSIGMASK, t->pid, sizeof(mask), &mask) == 0) {
+		mask &= ~s->bit;
+		if (!(now.sig_pending & s->bit))
+			(void)queue(s->set, s->m, t->pid, CKPTI_SI_REQUEST);
+		(void)ptrace(PTRACE_SETSIGMASK, t->pid, sizeof(mask), &mask);
+		s->request = 0;
+	}
+	(void)ptrace(PTRACE_DETACH, t->pid, NULL, NULL);
+	return 0;
+}
+
+/*
+ * Threads that have had the leader's signal and keep it closed are opened.  When no thread could be
+ * asked to lead, the first one is.
+ */
+void ckpti_set_knock_again(struct ckpti_set *set, struct ckpti_member *m)
+{
+	struct second s = {.set = set, .m = m, .bit = 1ULL << (set->signo - 1)};
+	struct search first = {.bit = s.bit};
+
+	(void)each_thread(m->info.pid, search_one, &first);
+	s.request = !first.open && !m->asked;
+	(void)each_thread(m->info.pid, open_one, &s);
+}
+
+/* ---- who is missing ----------------------------------------------------------------------- */
+
+static int has_it_pending(void *arg, const struct ckpti_procinfo *t)
+{
+	struct ckpti_procinfo *ret = arg;
+
+	if (!(t->sig_pending & ret->sig_pending))
+		return 0;
+	*ret = *t;
+	return 1;
+}
+
+int ckpti_set_missing_thread(const struct ckpti_set *set, const struct ckpti_member *m,
+			     struct ckpti_procinfo *ret)
+{
+	int found;
+
+	memset(ret, 0, sizeof(*ret));
+	ret->sig_pending = 1ULL << (set->signo - 1); /* what is looked for */
+	found = each_thread(m->info.pid, has_it_pending, ret);
+	if (!found)
+		ret->pid = 0;
+	return found;
+}

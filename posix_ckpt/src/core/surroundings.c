@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What surrounds a process and is not saved: its root directory, its namespaces, and what its threads
+ * or another process share or do not share with it.  A process whose surroundings could not be made
+ * again is refused here; what may not be looked at is taken to be usual.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kcmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "core/set.h"
+
+struct ns {
+	const char *name; /* in /proc/PID/ns */
+	const char *what;
+	bool ours; /* a restart gives a set one of its own when that is needed */
+};
+
+static const struct ns namespaces[] = {
+	{"net", "network", false},   {"ipc", "IPC", false},  {"uts", "host name", false},
+	{"cgroup", "cgroup", false}, {"mnt", "mount", true}, {"user", "user", true},
+	{"pid", "pid", true},        {"time", "time", true},
+};
+
+static int64_t identity(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) < 0 ? -1 : (int64_t)st.st_ino;
+}
+
+static int64_t namespace_of(int pid, const char *name)
+{
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/ns/%s", pid, name);
+	return identity(path);
+}
+
+static bool same_namespace(int a, int b, const char *name)
+{
+	int64_t x = namespace_of(a, name), y = namespace_of(b, name);
+
+	return x == y || x < 0 || y < 0;
+}
+
+/* Who restarted the set, and stays as the parent of its root; 0 when it has never been restarted. */
+static int builder_of(const struct ckpti_set *set)
+{
+	struct ckpti_procinfo p;
+
+	if (ckpti_procfs_read(set->member[0].info.ppid, &p) < 0 || strcmp(p.comm, "cpr") != 0)
+		return 0;
+	return p.pid;
+}
+
+static int check_namespaces(const struct ckpti_set *set, const struct ckpti_member *m,
+			    struct ckpti_err *err)
+{
+	int pid = m->info.pid, builder = builder_of(set);
+
+	for (size_t i = 0; i < sizeof(namespaces) / sizeof(namespaces[0]); i++) {
+		const struct ns *ns = &namespaces[i];
+
+		if (same_namespace(pid, getpid(), ns->name) ||
+		    (ns->ours && builder && same_namespace(pid, builder, ns->name)))
+			continue;
+		return ckpti_err_obj(err, -ENOTSUP, pid, m->info.comm,
+				     "is in another %s namespace than cpr", ns->what);
+	}
+	return 0;
+}
+
+/* 0: the same, > 0: not, < 0: may not be compared. */
+static long compare(int a, int b, int what)
+{
+	return syscall(SYS_kcmp, a, b, what, 0UL, 0UL);
+}
+
+static const struct {
+	int type;
+	const char *what;
+} shareable[] = {
+	{KCMP_FILES, "descriptors"},
+	{KCMP_FS, "working directory and umask"},
+};
+
+/* Threads of a process share these and have the same rights; other processes share none of these. */
+static int check_thread(const struct ckpti_member *m, int tid, struct ckpti_err *err)
+{
+	const struct ckpti_procinfo *p = &m->info;
+	struct ckpti_procinfo t;
+
+	for (size_t i = 0; i < sizeof(shareable) / sizeof(shareable[0]); i++)
+		if (compare(p->pid, tid, shareable[i].type) > 0)
+			return ckpti_err_obj(err, -ENOTSUP, p->pid, p->comm,
+					     "its thread %d has %s of its own (unshare)", tid,
+					     shareable[i].what);
+	if (ckpti_procfs_read(tid, &t) < 0)
+		return 0;
+	if (memcmp(t.uid, p->uid, sizeof(t.uid)) != 0 ||
+	    memcmp(t.gid, p->gid, sizeof(t.gid)) != 0 || t.cap_eff != p->cap_eff ||
+	    t.cap_prm != p->cap_prm)
+		return ckpti_err_obj(err, -ENOTSUP, p->pid, p->comm,
+				     "its thread %d has user ids or capabilities of its own", tid);
+	return 0;
+}
+
+static int check_threads(const struct ckpti_member *m, struct ckpti_err *err)
+{
+	char dir[64];
+	int *tids = NULL;
+	size_t n = 0;
+	int r;
+
+	(void)snprintf(dir, sizeof(dir), "/proc/%d/task", m->info.pid);
+	r = ckpti_procfs_numbers(dir, &tids, &n);
+	for (size_t i = 0; r == 0 && i < n; i++)
+		if (tids[i] != m->info.pid)
+			r = check_thread(m, tids[i], err);
+	free(tids);
+	return r;
+}
+
+static int check_sharing(struct ckpti_set *set, const struct ckpti_member *m, struct ckpti_err *err)
+{
+	const struct ckpti_member *parent = ckpti_set_find(set, m->info.ppid);
+
+	if (!parent || parent->state == CKPTI_MEMBER_ZOMBIE)
+		return 0;
+	for (size_t i = 0; i < sizeof(shareable) / sizeof(shareable[0]); i++)
+		if (compare(m->info.pid, parent->info.pid, shareable[i].type) == 0)
+			return ckpti_err_obj(err, -ENOTSUP, m->info.pid, m->info.comm,
+					     "shares its %s with process %d", shareable[i].what,
+					     parent->info.pid);
+	return 0;
+}
+
+int ckpti_surroundings_check(struct ckpti_set *set, const struct ckpti_member *m,
+			     struct ckpti_err *err)
+{
+	char root[PATH_MAX];
+	int r;
+
+	if (ckpti_procfs_link(m->info.pid, "root", root) > 0 && strcmp(root, "/") != 0)
+		return ckpti_err_obj(err, -ENOTSUP, m->info.pid, m->info.comm,
+				     "has changed its root directory to '%.200s'", root);
+	r = check_namespaces(set, m, err);
+	if (r == 0)
+		r = check_threads(m, err);
+	return r < 0 ? r : check_sharing(set, m, err);
+}

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What tests that drive cpr from the outside have in common: waiting, looking at and ending the
+processes of a set, and the ways a test ends."""
+import ctypes
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+
+SKIP = 77
+USER = 1000  # the plain user that root tests as
+
+
+class Failure(Exception):
+    pass
+
+
+class Skip(Exception):
+    pass
+
+
+def wait_for(what, condition, limit=20.0):
+    end = time.monotonic() + limit
+    while not condition():
+        if time.monotonic() > end:
+            raise Failure(f"waited {limit:g} s for {what}")
+        time.sleep(0.01)
+
+
+def slurp(path):
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
+def new_set():
+    return f"{random.getrandbits(64) | 1:016x}"
+
+
+def members(set_id):
+    """The living processes of a set, by the identity that fork and exec hand on."""
+    mark = b"CKPT_SET=" + set_id.encode()
+    for name in os.listdir("/proc"):
+        if name.isdecimal() and mark in slurp(f"/proc/{name}/environ").split(b"\0"):
+            yield int(name)
+
+
+def describe(set_id):
+    """What keeps the processes of a set busy."""
+    for pid in members(set_id):
+        status = slurp(f"/proc/{pid}/status").decode()
+        fields = re.findall(r"^((?:Name|State|PPid|NSpid|SigBlk|SigPnd|ShdPnd):.*)", status, re.M)
+        print(pid, *fields, *(slurp(f"/proc/{pid}/{name}").decode().strip()
+                              for name in ("wchan", "syscall")))
+
+
+def kill_set(set_id):
+    def gone():
+        pids = list(members(set_id))
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        return not pids
+
+    wait_for("the killed processes to go", gone, 10.0)
+
+
+def as_user(uid):
+    """Options of subprocess for a process of that user."""
+    return {} if uid == os.getuid() else {"user": uid, "group": uid, "extra_groups": []}
+
+
+def plain_user(cpr):
+    """The plain user for a test: whoever runs it, or USER for root."""
+    if os.getuid() != 0:
+        return os.getuid()
+    try:
+        subprocess.run([cpr, "--version"], check=True, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL, **as_user(USER))
+    except (OSError, subprocess.CalledProcessError):
+        raise Skip(f"user {USER} may not run {cpr}") from None
+    return USER
+
+
+def need_root():
+    if os.getuid() != 0:
+        raise Skip("needs root")
+
+
+def cpr_path():
+    return os.path.realpath(os.environ["CPR"])
+
+
+def main(test):
+    """Run the test and end as ctest expects it."""
+    # What whoever starts the tests has open is not part of the programs.
+    os.closerange(3, 4096)
+    # Orphans of killed programs come to us and not to an init that may not reap them.
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+    try:
+        test()
+    except Skip as skip:
+        print(f"skipped: {skip}")
+        sys.exit(SKIP)
+    except Failure as failure:
+        print(f"failed: {failure}")
+        sys.exit(1)
+    sys.exit(0)

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Refused objects behind descriptors, but for sockets. */
+#include <linux/bpf.h>
+#include <linux/io_uring.h>
+#include <linux/memfd.h>
+#include <linux/perf_event.h>
+#include <linux/userfaultfd.h>
+#include <mqueue.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/fanotify.h>
+#include <sys/inotify.h>
+#include <sys/syscall.h>
+
+#include "fd.h"
+#include "refused.h"
+
+#ifndef SYS_memfd_secret
+#define SYS_memfd_secret 447
+#endif
+#ifndef SYS_landlock_create_ruleset
+#define SYS_landlock_create_ruleset 444
+#endif
+
+static int fd;
+
+/* An object that this kernel does not have cannot be refused either. */
+static int have(long got, const char *what)
+{
+	if (got < 0)
+		t_skip("cannot make %s: %m", what);
+	return (int)got;
+}
+
+static void make_inotify(void)
+{
+	fd = have(inotify_init1(IN_NONBLOCK), "an inotify instance");
+	t_sys(inotify_add_watch(fd, t_path("."), IN_CREATE));
+}
+
+static void after_inotify(void)
+{
+	char buf[4096];
+
+	t_write_file(t_path("noticed"), "", 0);
+	t_check(read(fd, buf, sizeof(buf)) > 0, "the watch is lost");
+}
+
+static void make_fanotify(void)
+{
+	fd = have(fanotify_init(FAN_CLASS_NOTIF | FAN_NONBLOCK, O_RDONLY), "a fanotify group");
+}
+
+static void make_io_uring(void)
+{
+	struct io_uring_params p = {0};
+
+	fd = have(syscall(SYS_io_uring_setup, 4, &p), "an io_uring");
+}
+
+static void make_userfaultfd(void)
+{
+	fd = have(syscall(SYS_userfaultfd, UFFD_USER_MODE_ONLY), "a userfaultfd");
+}
+
+static void make_perf(void)
+{
+	struct perf_event_attr attr = {
+		.type = PERF_TYPE_SOFTWARE,
+		.size = sizeof(attr),
+		.config = PERF_COUNT_SW_TASK_CLOCK,
+		.exclude_kernel = 1,
+	};
+
+	fd = have(syscall(SYS_perf_event_open, &attr, 0, -1, -1, 0), "a performance counter");
+}
+
+static void after_perf(void)
+{
+	uint64_t count;
+
+	t_check(read(fd, &count, sizeof(count)) == sizeof(count), "the counter is lost");
+}
+
+static void make_bpf(void)
+{
+	union bpf_attr attr = {
+		.map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 4, .max_entries = 1};
+
+	fd = have(syscall(SYS_bpf, BPF_MAP_CREATE, &attr, sizeof(attr)), "a BPF map");
+}
+
+static void make_pidfd(void)
+{
+	fd = have(syscall(SYS_pidfd_open, getpid(), 0), "a pidfd");
+}
+
+static void make_namespace(void)
+{
+	fd = have(open("/proc/self/ns/net", O_RDONLY), "a descriptor of a namespace");
+}
+
+static void make_mqueue(void)
+{
+	fd = have(mq_open("/ckpt-test-refused", O_CREAT | O_RDWR, 0600, NULL), "a message queue");
+	(void)mq_unlink("/ckpt-test-refused");
+	t_sys(mq_send(fd, "message", 7, 1));
+}
+
+static void after_mqueue(void)
+{
+	char buf[8192];
+
+	t_check(mq_receive(fd, buf, sizeof(buf), NULL) == 7, "the message is lost");
+}
+
+static void make_secret(void)
+{
+	fd = have(syscall(SYS_memfd_secret, 0), "secret memory");
+}
+
+static void make_hugetlb(void)
+{
+	fd = have(memfd_create("huge", MFD_HUGETLB), "a memfd of huge pages");
+}
+
+static void make_landlock(void)
+{
+	uint64_t attr[1] = {1};
+
+	fd = have(syscall(SYS_landlock_create_ruleset, attr, sizeof(attr), 0), "a Landlock ruleset");
+}
+
+static void make_fscontext(void)
+{
+	fd = have(syscall(SYS_fsopen, "tmpfs", 0), "a file system context");
+}
+
+static void make_block(void)
+{
+	fd = have(open("/dev/loop0", O_RDONLY), "an open block device");
+}
+
+static void make_device(void)
+{
+	fd = have(open("/dev/kmsg", O_RDONLY | O_NONBLOCK), "an open device");
+}
+
+static void make_ptmx(void)
+{
+	fd = have(open("/dev/ptmx", O_RDWR | O_NOCTTY), "a pseudo-terminal");
+}
+
+static void make_opath(void)
+{
+	fd = t_sys(open("/dev/null", O_PATH));
+}
+
+static void make_opath_deleted(void)
+{
+	t_write_file(t_path("gone"), "x", 1);
+	fd = t_sys(open(t_path("gone"), O_PATH));
+	t_sys(unlink(t_path("gone")));
+}
+
+static void make_lease(void)
+{
+	t_write_file(t_path("leased"), "x", 1);
+	fd = t_sys(open(t_path("leased"), O_RDONLY));
+	have(fcntl(fd, F_SETLEASE, F_RDLCK), "a lease");
+}
+
+static void after_lease(void)
+{
+	t_check(fcntl(fd, F_GETLEASE) == F_RDLCK, "the lease is lost");
+}
+
+static void make_proc_file(void)
+{
+	fd = t_sys(open("/proc/self/status", O_RDONLY));
+}
+
+static void make_proc_dir(void)
+{
+	fd = t_sys(open("/proc/self/task", O_RDONLY | O_DIRECTORY));
+}
+
+static void make_deleted_dir(void)
+{
+	t_sys(mkdir(t_path("dir"), 0700));
+	fd = t_sys(open(t_path("dir"), O_RDONLY | O_DIRECTORY));
+	t_sys(rmdir(t_path("dir")));
+}
+
+static void make_pipe_outside(void)
+{
+	fd = OUTSIDE_PIPE;
+	t_check(fcntl(fd, F_GETFL) == O_WRONLY, "no pipe was handed on");
+}
+
+static void after_pipe_outside(void)
+{
+	t_check(write(fd, "still here", 10) == 10, "the pipe is lost: %m");
+}
+
+static void make_epoll_closed(void)
+{
+	struct epoll_event e = {.events = EPOLLIN};
+	int ev = t_sys(eventfd(1, 0));
+
+	fd = t_sys(epoll_create1(0));
+	t_sys(epoll_ctl(fd, EPOLL_CTL_ADD, ev, &e));
+	t_sys(dup(ev));
+	t_sys(close(ev));
+}
+
+static void after_epoll_closed(void)
+{
+	struct epoll_event e;
+
+	t_check(epoll_wait(fd, &e, 1, 0) == 1, "the epoll entry is lost");
+}
+
+const struct refused refused_descriptors[] = {
+	{"inotify", "is an inotify instance", make_inotify, after_inotify, 0, 0},
+	{"fanotify", "is a fanotify group", make_fanotify, NULL, 1, 0},
+	{"io_uring", "is an io_uring", make_io_uring, NULL, 0, 0},
+	{"userfaultfd", "is a userfaultfd", make_userfaultfd, NULL, 0, 0},
+	{"perf_event", "is a performance counter", make_perf, after_perf, 0, 0},
+	{"bpf", "is a BPF object", make_bpf, NULL, 1, 0},
+	{"pidfd", "is a pidfd", make_pidfd, NULL, 0, 0},
+	{"namespace descriptor", "is a namespace", make_namespace, NULL, 0, 0},
+	{"POSIX message queue", "is a POSIX message queue", make_mqueue, after_mqueue, 0, 0},
+	{"memfd_secret", "is secret memory", make_secret, NULL, 0, 0},
+	{"hugetlbfs file", "is a hugetlbfs file", make_hugetlb, NULL, 0, 0},
+	{"Landlock ruleset", "is a Landlock ruleset", make_landlock, NULL, 0, 0},
+	{"fsopen", "is a file system context", make_fscontext, NULL, 1, 0},
+	{"block device", "is a block device", make_block, NULL, 1, 0},
+	{"other device", "is a device", make_device, NULL, 1, 0},
+	{"pseudo-terminal master", "is the master of a pseudo-terminal", make_ptmx, NULL, 0, 0},
+	{"O_PATH of another type", "was opened with O_PATH", make_opath, NULL, 0, 0},
+	{"O_PATH of a deleted file", "is a deleted file, opened with O_PATH", make_opath_deleted, NULL,
+	 0, 0},
+	{"file lease", "holds a lease", make_lease, after_lease, 0, 0},
+	{"file of a process in /proc", "belongs to one process in /proc", make_proc_file, NULL, 0, 0},
+	{"directory of a process in /proc", "belongs to one process in /proc", make_proc_dir, NULL, 0,
+	 0},
+	{"removed directory", "is a directory that has been removed", make_deleted_dir, NULL, 0, 0},
+	{"pipe to the outside", "the other end of the pipe is outside the set", make_pipe_outside,
+	 after_pipe_outside, 0, 0},
+	{"epoll of a closed descriptor", "which has been closed while the file stayed open",
+	 make_epoll_closed, after_epoll_closed, 0, 0},
+	{NULL, NULL, NULL, NULL, 0, 0},
+};
