@@ -47,8 +47,8 @@ class Bench:
     # ---- processes under test ------------------------------------------------------------
 
     def start_idle(self, threads, mib):
-        p = subprocess.Popen([self.cpr, "run", self.programs / "idle", str(threads), str(mib)],
-                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        p = subprocess.Popen([self.cpr, "run", self.programs / "idle", str(threads), str(mib),
+                              self.plain_file], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
         if p.stdout.readline() != b"ready\n":
             sys.exit("bench: the idle program did not start")
         # A pipe to us cannot be in an image; the program has said all that it will.
@@ -87,17 +87,24 @@ class Bench:
         shutil.rmtree(self.image, ignore_errors=True)
         self.plain_file.unlink(missing_ok=True)
 
-    def pwrite_ns(self, size):
-        out = subprocess.run([self.programs / "plain", self.plain_file, str(size)], check=True,
-                             capture_output=True, text=True, timeout=10 * WAIT_S).stdout
-        return int(out)
+    def pwrite_ns(self, p):
+        """The process writes the same memory itself, with pwrite()."""
+        answer = self.plain_file.with_suffix(".ns")
+        answer.unlink(missing_ok=True)
+        p.send_signal(signal.SIGUSR1)
+        limit = time.monotonic() + WAIT_S
+        while not answer.exists():
+            if p.poll() is not None or time.monotonic() > limit:
+                sys.exit("bench: the plain write failed")
+            time.sleep(0.005)
+        return int(answer.read_text())
 
     def dd_ns(self, size):
         start = time.monotonic_ns()
         subprocess.run(["dd", "if=/dev/zero", f"of={self.plain_file}", "bs=8M", f"count={size}",
                         "iflag=count_bytes", "conv=notrunc", "status=none"], check=True)
         took = time.monotonic_ns() - start
-        os.sync() if not self.plain_file.exists() else self.flush([self.plain_file])
+        self.flush([self.plain_file])
         return took
 
     def flush(self, files, drop=False):
@@ -131,7 +138,7 @@ class Bench:
             stops, ratios = [], []
             for i in range(WARM_UP + self.runs):
                 answer, _ = self.checkpoint(p.pid)
-                plain = self.pwrite_ns(answer["stored_bytes"])
+                plain = self.pwrite_ns(p)
                 if i >= WARM_UP:
                     stops.append(answer["stop_ns"] / 1e6)
                     ratios.append(answer["stop_ns"] / plain)
@@ -147,20 +154,21 @@ class Bench:
         for i in range(self.runs + (WARM_UP if recycled else 0)):
             if not recycled:
                 self.fresh()
-            answer, phases = self.checkpoint(p.pid)
+            _, phases = self.checkpoint(p.pid)
             took, size = phases["write"]
-            plain = self.pwrite_ns(size)
+            plain = self.pwrite_ns(p)
             if not recycled:
                 self.plain_file.unlink()
-            dd = self.dd_ns(size)
+            dd = self.dd_ns(mib << 20)
             if recycled and i < WARM_UP:
                 continue
-            rates.append(size / took * 1e3)
-            vs_pwrite.append(plain / took)
-            vs_dd.append(dd / took)
+            rate = size / took
+            rates.append(rate * 1e3)
+            vs_pwrite.append(rate / ((mib << 20) / plain))
+            vs_dd.append(rate / ((mib << 20) / dd))
         self.stop(p)
         self.fresh()
-        return {"bytes": size, "mb_per_s": summary(rates), "vs_pwrite": summary(vs_pwrite),
+        return {"mib": mib, "mb_per_s": summary(rates), "vs_pwrite": summary(vs_pwrite),
                 "vs_dd": summary(vs_dd)}
 
     def restart(self, mib, cold):

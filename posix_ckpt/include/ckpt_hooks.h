@@ -42,7 +42,8 @@ struct ckpt_hooks {
 	int (*quiesce)(void *arg);
 	/* All threads stand; the image is about to be taken.  Non-zero: give up this checkpoint. */
 	int (*before_image)(void *arg);
-	/* The image was taken (or given up): threads are about to go on. */
+	/* The image was taken (or given up): threads are about to go on.  Once after each quiesce that
+	 * has agreed. */
 	void (*after_continue)(void *arg);
 	/* This process has been restarted; foreign objects do not exist any more. */
 	void (*after_restart)(void *arg);

@@ -21,7 +21,7 @@ struct common {
 };
 
 static struct common *c;
-static unsigned char *childs; /* unmapped by the parent */
+static unsigned char *others; /* of the child, unmapped by the parent */
 static unsigned char *hidden; /* without any permission */
 
 static void disturb(void)
@@ -40,7 +40,7 @@ static void answer(unsigned int ask)
 		t_fill(c->noise, SIZE, t_token() + 2);
 		break;
 	case 3:
-		t_check(t_filled(childs, SIZE, t_token() + 3), "the child's part differs");
+		t_check(t_filled(others, SIZE, t_token() + 3), "the child's part differs");
 		break;
 	case 4:
 		t_check(pthread_mutex_trylock(&c->mutex) == EBUSY, "the mutex is not held");
@@ -86,7 +86,7 @@ int main(void)
 	t_start();
 	c = t_sys(
 		mmap(NULL, sizeof(*c), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
-	childs = t_sys(mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+	others = t_sys(mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
 	hidden = t_sys(mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
 	t_fill(hidden, SIZE, t_token() + 4);
 	t_sys(mprotect(hidden, SIZE, PROT_NONE));
@@ -95,11 +95,11 @@ int main(void)
 	(void)pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ERRORCHECK);
 	(void)pthread_mutex_init(&c->mutex, &attr);
 	t_fill(c->noise, SIZE, t_token());
-	t_fill(childs, SIZE, t_token() + 3);
+	t_fill(others, SIZE, t_token() + 3);
 	pid = t_sys(fork());
 	if (pid == 0)
 		child();
-	t_sys(munmap(childs, SIZE));
+	t_sys(munmap(others, SIZE));
 	t_check(pthread_mutex_lock(&c->mutex) == 0, "lock");
 	t_on_disturb(disturb);
 	t_ready();

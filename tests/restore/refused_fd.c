@@ -2,16 +2,15 @@
 /* Refused objects behind descriptors, but for sockets. */
 #include <linux/bpf.h>
 #include <linux/io_uring.h>
-#include <linux/memfd.h>
 #include <linux/perf_event.h>
 #include <linux/userfaultfd.h>
 #include <mqueue.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/fanotify.h>
 #include <sys/inotify.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 
 #include "fd.h"
@@ -130,7 +129,8 @@ static void make_landlock(void)
 {
 	uint64_t attr[1] = {1};
 
-	fd = have(syscall(SYS_landlock_create_ruleset, attr, sizeof(attr), 0), "a Landlock ruleset");
+	fd = have(syscall(SYS_landlock_create_ruleset, attr, sizeof(attr), 0),
+		  "a Landlock ruleset");
 }
 
 static void make_fscontext(void)
@@ -224,33 +224,34 @@ static void after_epoll_closed(void)
 }
 
 const struct refused refused_descriptors[] = {
-	{"inotify", "is an inotify instance", make_inotify, after_inotify, 0, 0},
-	{"fanotify", "is a fanotify group", make_fanotify, NULL, 1, 0},
-	{"io_uring", "is an io_uring", make_io_uring, NULL, 0, 0},
-	{"userfaultfd", "is a userfaultfd", make_userfaultfd, NULL, 0, 0},
-	{"perf_event", "is a performance counter", make_perf, after_perf, 0, 0},
-	{"bpf", "is a BPF object", make_bpf, NULL, 1, 0},
-	{"pidfd", "is a pidfd", make_pidfd, NULL, 0, 0},
-	{"namespace descriptor", "is a namespace", make_namespace, NULL, 0, 0},
-	{"POSIX message queue", "is a POSIX message queue", make_mqueue, after_mqueue, 0, 0},
-	{"memfd_secret", "is secret memory", make_secret, NULL, 0, 0},
-	{"hugetlbfs file", "is a hugetlbfs file", make_hugetlb, NULL, 0, 0},
-	{"Landlock ruleset", "is a Landlock ruleset", make_landlock, NULL, 0, 0},
-	{"fsopen", "is a file system context", make_fscontext, NULL, 1, 0},
-	{"block device", "is a block device", make_block, NULL, 1, 0},
-	{"other device", "is a device", make_device, NULL, 1, 0},
-	{"pseudo-terminal master", "is the master of a pseudo-terminal", make_ptmx, NULL, 0, 0},
-	{"O_PATH of another type", "was opened with O_PATH", make_opath, NULL, 0, 0},
-	{"O_PATH of a deleted file", "is a deleted file, opened with O_PATH", make_opath_deleted, NULL,
-	 0, 0},
-	{"file lease", "holds a lease", make_lease, after_lease, 0, 0},
-	{"file of a process in /proc", "belongs to one process in /proc", make_proc_file, NULL, 0, 0},
-	{"directory of a process in /proc", "belongs to one process in /proc", make_proc_dir, NULL, 0,
-	 0},
-	{"removed directory", "is a directory that has been removed", make_deleted_dir, NULL, 0, 0},
+	{"inotify", "is an inotify instance", make_inotify, after_inotify, 0, 4},
+	{"fanotify", "is a fanotify group", make_fanotify, NULL, 1, 4},
+	{"io_uring", "is an io_uring", make_io_uring, NULL, 0, 4},
+	{"userfaultfd", "is a userfaultfd", make_userfaultfd, NULL, 0, 4},
+	{"perf_event", "is a performance counter", make_perf, after_perf, 0, 4},
+	{"bpf", "is a BPF object", make_bpf, NULL, 1, 4},
+	{"pidfd", "is a pidfd", make_pidfd, NULL, 0, 4},
+	{"namespace descriptor", "is a namespace", make_namespace, NULL, 0, 4},
+	{"POSIX message queue", "is a POSIX message queue", make_mqueue, after_mqueue, 0, 4},
+	{"memfd_secret", "is secret memory", make_secret, NULL, 0, 4},
+	{"hugetlbfs file", "is a hugetlbfs file", make_hugetlb, NULL, 0, 4},
+	{"Landlock ruleset", "is a Landlock ruleset", make_landlock, NULL, 0, 4},
+	{"fsopen", "is a file system context", make_fscontext, NULL, 1, 4},
+	{"block device", "is a block device", make_block, NULL, 1, 4},
+	{"other device", "is a device", make_device, NULL, 1, 4},
+	{"pseudo-terminal master", "is the master of a pseudo-terminal", make_ptmx, NULL, 0, 4},
+	{"O_PATH of another type", "was opened with O_PATH", make_opath, NULL, 0, 4},
+	{"O_PATH of a deleted file", "is a deleted file, opened with O_PATH", make_opath_deleted,
+	 NULL, 0, 4},
+	{"file lease", "holds a lease", make_lease, after_lease, 0, 4},
+	{"file of a process in /proc", "belongs to one process in /proc", make_proc_file, NULL, 0,
+	 4},
+	{"directory of a process in /proc", "belongs to one process in /proc", make_proc_dir, NULL,
+	 0, 4},
+	{"removed directory", "is a directory that has been removed", make_deleted_dir, NULL, 0, 4},
 	{"pipe to the outside", "the other end of the pipe is outside the set", make_pipe_outside,
-	 after_pipe_outside, 0, 0},
+	 after_pipe_outside, 0, 4},
 	{"epoll of a closed descriptor", "which has been closed while the file stayed open",
-	 make_epoll_closed, after_epoll_closed, 0, 0},
+	 make_epoll_closed, after_epoll_closed, 0, 4},
 	{NULL, NULL, NULL, NULL, 0, 0},
 };

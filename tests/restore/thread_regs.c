@@ -31,7 +31,7 @@ static void *sse(void *arg)
 			 "movaps 160(%[in]), %%xmm10\n\tmovaps 176(%[in]), %%xmm11\n\t"
 			 "movaps 192(%[in]), %%xmm12\n\tmovaps 208(%[in]), %%xmm13\n\t"
 			 "movaps 224(%[in]), %%xmm14\n\tmovaps 240(%[in]), %%xmm15\n\t"
-			 "1: pause\n\tcmpl $0, %[stop]\n\tje 1b\n\t"
+			 "1: pause\n\tcmpl $0, %[stop]\n\tjz 1b\n\t"
 			 "movaps %%xmm0, 0(%[out])\n\tmovaps %%xmm1, 16(%[out])\n\t"
 			 "movaps %%xmm2, 32(%[out])\n\tmovaps %%xmm3, 48(%[out])\n\t"
 			 "movaps %%xmm4, 64(%[out])\n\tmovaps %%xmm5, 80(%[out])\n\t"
@@ -59,7 +59,7 @@ static __attribute__((target("avx"))) void *avx(void *arg)
 	atomic_fetch_add(&standing, 1);
 	__asm__ volatile("vmovaps 0(%[in]), %%ymm0\n\tvmovaps 32(%[in]), %%ymm5\n\t"
 			 "vmovaps 64(%[in]), %%ymm10\n\tvmovaps 96(%[in]), %%ymm15\n\t"
-			 "1: pause\n\tcmpl $0, %[stop]\n\tje 1b\n\t"
+			 "1: pause\n\tcmpl $0, %[stop]\n\tjz 1b\n\t"
 			 "vmovaps %%ymm0, 0(%[out])\n\tvmovaps %%ymm5, 32(%[out])\n\t"
 			 "vmovaps %%ymm10, 64(%[out])\n\tvmovaps %%ymm15, 96(%[out])\n\t"
 			 "vzeroupper\n\t"
@@ -83,7 +83,7 @@ static __attribute__((target("avx512f,avx512bw"))) void *avx512(void *arg)
 	__asm__ volatile("vmovdqa64 0(%[in]), %%zmm0\n\tvmovdqa64 64(%[in]), %%zmm15\n\t"
 			 "vmovdqa64 128(%[in]), %%zmm16\n\tvmovdqa64 192(%[in]), %%zmm31\n\t"
 			 "kmovq 256(%[in]), %%k1\n\tkmovq 264(%[in]), %%k7\n\t"
-			 "1: pause\n\tcmpl $0, %[stop]\n\tje 1b\n\t"
+			 "1: pause\n\tcmpl $0, %[stop]\n\tjz 1b\n\t"
 			 "vmovdqa64 %%zmm0, 0(%[out])\n\tvmovdqa64 %%zmm15, 64(%[out])\n\t"
 			 "vmovdqa64 %%zmm16, 128(%[out])\n\tvmovdqa64 %%zmm31, 192(%[out])\n\t"
 			 "kmovq %%k1, 256(%[out])\n\tkmovq %%k7, 264(%[out])\n\t"
@@ -108,7 +108,7 @@ static void *general(void *arg)
 		"movq 0(%[in]), %%r8\n\tmovq 8(%[in]), %%r9\n\tmovq 16(%[in]), %%r10\n\t"
 		"movq 24(%[in]), %%r11\n\tmovq 32(%[in]), %%r12\n\t"
 		"movq 40(%[in]), %%r13\n\tmovq 48(%[in]), %%r14\n\tmovq 56(%[in]), %%r15\n\t"
-		"1: pause\n\tcmpl $0, %[stop]\n\tje 1b\n\t"
+		"1: pause\n\tcmpl $0, %[stop]\n\tjz 1b\n\t"
 		"movq %%r8, 0(%[out])\n\tmovq %%r9, 8(%[out])\n\tmovq %%r10, 16(%[out])\n\t"
 		"movq %%r11, 24(%[out])\n\tmovq %%r12, 32(%[out])\n\t"
 		"movq %%r13, 40(%[out])\n\tmovq %%r14, 48(%[out])\n\t"
@@ -133,7 +133,7 @@ static void *floating(void *arg)
 	__asm__ volatile("stmxcsr %0\n\tfnstcw %1" : "=m"(mxcsr), "=m"(cw));
 	atomic_fetch_add(&standing, 1);
 	__asm__ volatile("fldt %[kept]\n\t"
-			 "1: pause\n\tcmpl $0, %[stop]\n\tje 1b\n\t"
+			 "1: pause\n\tcmpl $0, %[stop]\n\tjz 1b\n\t"
 			 "fstpt %[left]\n\t"
 			 : [left] "=m"(left)
 			 : [kept] "m"(kept), [stop] "m"(stop)

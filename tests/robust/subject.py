@@ -12,7 +12,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)) + "/../lib")
 sys.dont_write_bytecode = True
 # pylint: disable=wrong-import-position
-from cprtest import (Failure, Skip, as_user, cpr_path, describe, kill_set, main, need_root, new_set,
+from cprtest import (Failure, Skip, as_user, cpr_path, describe, kill_set, main, members, need_root, new_set,
                      plain_user, slurp, wait_for)
 
 CPR = cpr_path()
@@ -50,8 +50,16 @@ class Subject:
         return subprocess.Popen(command, cwd=self.dir, env=self.env, stdin=subprocess.DEVNULL,
                                 **as_user(self.uid), **options)
 
-    def start(self, **options):
-        self.process = self.popen([CPR, "run", *self.command], **options)
+    def start_logged(self, command, name, **how):
+        """Its own log: an output file of the test would be one of the program's files."""
+        log = f"{self.top}/{name}.log"
+        with open(log, "wb") as file:
+            os.fchown(file.fileno(), self.uid, self.uid)
+            self.process = self.popen(command, stdout=file, stderr=file, **how)
+        return log
+
+    def start(self, **how):
+        self.start_logged([CPR, "run", *self.command], "begin", **how)
         wait_for("the program to be ready", lambda: slurp(self.dir + "/ready"))
         self.token = slurp(self.dir + "/ready")
         return self
@@ -60,10 +68,10 @@ class Subject:
     def pid(self):
         return self.process.pid
 
-    def create(self, *options, image=None):
+    def create(self, *options, image=None, **how):
         """cpr -c, started."""
         return self.popen([CPR, "-c", image or self.image, "-f", "-p", str(self.pid), *options],
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **how)
 
     def call(self, *arguments, **options):
         """cpr ARGUMENTS: exit status and what it printed."""
@@ -117,10 +125,7 @@ class Subject:
         for name in "intact", "end":
             if os.path.exists(f"{self.dir}/{name}"):
                 os.unlink(f"{self.dir}/{name}")
-        log = self.top + "/restart.log"
-        with open(log, "wb") as file:
-            os.fchown(file.fileno(), self.uid, self.uid)
-            self.process = self.popen([CPR, "-r", image or self.image], stdout=file, stderr=file)
+        log = self.start_logged([CPR, "-r", image or self.image], "restart")
         wait_for("the restart", lambda: re.search(rb"^cpr: restarted ", slurp(log), re.M) or
                  self.process.poll() is not None)
         time.sleep(0.1)

@@ -11,5 +11,9 @@ add_executable(make_golden_image EXCLUDE_FROM_ALL make_golden_image.c image_samp
 target_link_libraries(make_golden_image PRIVATE ckpt_hosted)
 
 add_test(NAME unit.image_doc COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/image_doc.py ${CMAKE_C_COMPILER}
-  ${PROJECT_SOURCE_DIR}/posix_ckpt/src ${PROJECT_SOURCE_DIR}/docs/format/image-v1.md)
+  ${PROJECT_SOURCE_DIR}/posix_ckpt/src ${PROJECT_SOURCE_DIR}/docs/format/image-v1.md image/format.h)
 ckpt_test_properties(unit.image_doc)
+add_test(NAME unit.protocol_doc COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/image_doc.py
+  ${CMAKE_C_COMPILER} ${PROJECT_SOURCE_DIR}/posix_ckpt/src
+  ${PROJECT_SOURCE_DIR}/docs/design/0002-agent-protocol.md agent/protocol.h agent/resume.h)
+ckpt_test_properties(unit.protocol_doc)

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""usage: image_doc.py [--update] CC SRCDIR DOCUMENT
+"""usage: image_doc.py [--update] CC SRCDIR DOCUMENT HEADER...
 
-The tables of docs/format/image-v1.md must be those of image/format.h: every field of every struct at
-its offset with its size.  Offsets come from the compiler, meanings from the comments of the header.
-With --update the tables are written anew.
+The tables of a document must be those of the headers: every field of every struct at its offset with
+its size.  Offsets come from the compiler, meanings from the comments of the headers.  With --update
+the tables are written anew.
 """
 import pathlib
 import re
@@ -36,10 +36,11 @@ def structs(text):
     return found
 
 
-def layout(cc, src, found):
+def layout(cc, src, headers, found):
     """{(struct, field): (offset, size)} and {struct: size}."""
-    lines = ["#include <stddef.h>", "#include <stdio.h>", '#include "image/format.h"',
-             "int main(void) {"]
+    lines = ["#include <stddef.h>", "#include <stdio.h>"]
+    lines += [f'#include "{header}"' for header in headers]
+    lines.append("int main(void) {")
     for name, rows in found.items():
         lines.append(f'printf("{name} - 0 %zu\\n", sizeof(struct {name}));')
         for _, names, _ in rows:
@@ -75,10 +76,12 @@ def table(name, rows, fields):
 
 def main(args):
     update = "--update" in args
-    cc, src, doc = [a for a in args if a != "--update"]
+    cc, src, doc, *headers = [a for a in args if a != "--update"]
     doc = pathlib.Path(doc)
-    found = structs(pathlib.Path(src, "image/format.h").read_text())
-    fields = layout(cc, src, found)
+    found = {}
+    for header in headers:
+        found.update(structs(pathlib.Path(src, header).read_text()))
+    fields = layout(cc, src, headers, found)
     out, described, skipping = [], set(), False
     for line in doc.read_text().splitlines():
         if skipping and line.startswith("|"):
@@ -97,7 +100,7 @@ def main(args):
     if update:
         doc.write_text(text)
     elif text != doc.read_text():
-        print(f"{doc}: its tables are not those of image/format.h; run image_doc.py --update")
+        print(f"{doc}: its tables are not those of {', '.join(headers)}; run image_doc.py --update")
         bad.append("tables")
     return 1 if bad else 0
 

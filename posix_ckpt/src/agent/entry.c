@@ -74,11 +74,12 @@ static int held(void)
 static void lead(void *arg)
 {
 	uint64_t nonce = *(uint64_t *)arg;
-	int hold, stopped = -EAGAIN;
+	int hold, quiet, stopped = -EAGAIN;
 
 	agent_state.nonce = nonce;
-	hold = held() || agent_hooks_quiesce() != 0;
-	if (!hold) {
+	quiet = !held() && agent_hooks_quiesce() == 0;
+	hold = !quiet;
+	if (quiet) {
 		/* IRIX: a program's SIGCKPT handler runs once before the image, in signal context.  With
 		 * checkpoint handlers registered their service thread has called it. */
 		if (!ckpti_agent.handlers && ckpti_agent.host.foreign)
@@ -98,7 +99,8 @@ static void lead(void *arg)
 			agent_serve();
 		agent_link_close();
 	}
-	agent_hooks_after_continue();
+	if (quiet)
+		agent_hooks_after_continue();
 }
 
 static void request(ucontext_t *uc, const struct ckpti_siginfo *si, const struct agent_hide *hide)

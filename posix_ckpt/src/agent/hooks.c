@@ -43,12 +43,25 @@ int agent_foreign_timer(int id)
 	return 0;
 }
 
+/* When one refuses, those that had agreed are told that it is over. */
 int agent_hooks_quiesce(void)
 {
-	EACH(h)
-	if (h->quiesce && h->quiesce(h->arg))
-		return 1;
-	return 0;
+	const struct ckpt_hooks *h;
+	uint32_t n;
+
+	for (n = 0; n < ckpti_agent.nhooks; n++) {
+		h = ckpti_agent.hooks[n];
+		if (h && h->quiesce && h->quiesce(h->arg))
+			break;
+	}
+	if (n == ckpti_agent.nhooks)
+		return 0;
+	while (n--) {
+		h = ckpti_agent.hooks[n];
+		if (h && h->after_continue)
+			h->after_continue(h->arg);
+	}
+	return 1;
 }
 
 int agent_hooks_before_image(void)

@@ -6,7 +6,9 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/uio.h>
 
 #include "agent/agent_private.h"
@@ -26,6 +28,8 @@ static struct {
 	struct iovec iov[NIOV];
 	struct ckpti_e_extent *extent; /* in the mailbox */
 	uint64_t nextents, max_extents;
+	struct ckpti_e_range *guard; /* behind the extents */
+	uint64_t nguards, max_guards;
 	uint64_t fault; /* address at which a write failed */
 } w;
 static struct page_region region[NREGIONS];
@@ -120,8 +124,10 @@ static int scan_pagemap(int pagemap, const struct ckpti_write_range *range)
 	return 0;
 }
 
-static long scan(int pagemap, uint64_t start, uint64_t end, uint64_t inverted, uint64_t mask,
-		 uint64_t anyof, uint64_t *walk_end)
+/* Pages of [start, end) that are the process' own and not of the kinds in `skip`, and those of the kind
+ * `also`: which ones tells region[].categories.  Fills region[]; how many, or -errno. */
+static long scan(int pagemap, uint64_t start, uint64_t end, uint64_t skip, uint64_t also,
+		 uint64_t *walk_end)
 {
 	struct pm_scan_arg a;
 	long n;
@@ -132,10 +138,10 @@ static long scan(int pagemap, uint64_t start, uint64_t end, uint64_t inverted, u
 	a.end = end;
 	a.vec = (uint64_t)region;
 	a.vec_len = NREGIONS;
-	a.category_inverted = inverted;
-	a.category_mask = mask;
-	a.category_anyof_mask = anyof;
-	a.return_mask = PAGE_IS_PRESENT;
+	a.category_inverted = skip;
+	a.category_mask = skip;
+	a.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED | also;
+	a.return_mask = also;
 	n = sys(ioctl, pagemap, PAGEMAP_SCAN, &a);
 	*walk_end = a.walk_end;
 	/* The walk may end before regions that were reported already. */
@@ -144,17 +150,28 @@ static long scan(int pagemap, uint64_t start, uint64_t end, uint64_t inverted, u
 	return n;
 }
 
+/* Guard regions have no content: they are listed beside the extents. */
+static int note_guard(uint64_t start, uint64_t end)
+{
+	if (w.nguards == w.max_guards)
+		return -ENOBUFS;
+	w.guard[w.nguards].start = start;
+	w.guard[w.nguards++].end = end;
+	return 0;
+}
+
 static int scan_private(int pagemap, const struct ckpti_write_range *range)
 {
-	uint64_t skip = PAGE_IS_FILE | PAGE_IS_PFNZERO | PAGE_IS_GUARD;
+	/* To tell pages of a file the kernel looks at every page: six times the work. */
+	uint64_t skip = PAGE_IS_PFNZERO | (range->scan == CKPTI_SCAN_ANON ? 0 : PAGE_IS_FILE);
+	uint64_t guard = PAGE_IS_GUARD;
 
 	for (uint64_t at = range->start; at < range->end;) {
 		uint64_t next;
-		long n = scan(pagemap, at, range->end, skip, skip,
-			      PAGE_IS_PRESENT | PAGE_IS_SWAPPED, &next);
+		long n = scan(pagemap, at, range->end, skip, guard, &next);
 
-		if (n == -EINVAL && (skip & PAGE_IS_GUARD)) {
-			skip &= ~(uint64_t)PAGE_IS_GUARD; /* a kernel from before guard regions */
+		if (n == -EINVAL && guard) {
+			guard = 0; /* a kernel from before guard regions */
 			continue;
 		}
 		if (n == -ENOTTY)
@@ -162,7 +179,9 @@ static int scan_private(int pagemap, const struct ckpti_write_range *range)
 		if (n < 0)
 			return (int)n;
 		for (long i = 0; i < n; i++) {
-			int r = put(region[i].start, region[i].end, range->bias);
+			int r = region[i].categories & guard
+					? note_guard(region[i].start, region[i].end)
+					: put(region[i].start, region[i].end, range->bias);
 
 			if (r < 0)
 				return r;
@@ -193,14 +212,13 @@ static int scan_nonzero(const struct ckpti_write_range *range)
 		struct iovec local = {.iov_base = bounce, .iov_len = len};
 		struct iovec remote = {.iov_base = (void *)at, .iov_len = len};
 		long got = sys(process_vm_readv, ckpti_agent.pid, &local, 1, &remote, 1, 0);
+		int r;
 
 		if (got < 0 && got != -EFAULT)
 			return (int)got;
 		if (got < (long)PAGE)
 			got = 0;
 		for (long o = 0; o < got; o += (long)PAGE) {
-			int r;
-
 			if (all_zero(bounce + o))
 				continue;
 			r = put((uint64_t)(bounce + o), (uint64_t)(bounce + o) + PAGE,
@@ -208,32 +226,10 @@ static int scan_nonzero(const struct ckpti_write_range *range)
 			if (r < 0)
 				return r;
 		}
-		if (flush() < 0)
-			return -EIO;
+		r = flush();
+		if (r < 0)
+			return r;
 		at += got ? (uint64_t)got : PAGE;
-	}
-	return 0;
-}
-
-static int find_guards(int pagemap, const struct ckpti_write_range *range,
-		       struct ckpti_e_range *guard, uint64_t *n, uint64_t max)
-{
-	for (uint64_t at = range->start; at < range->end;) {
-		uint64_t next;
-		long k = scan(pagemap, at, range->end, 0, PAGE_IS_GUARD, 0, &next);
-
-		if (k < 0)
-			return 0; /* a kernel that does not know them */
-		for (long i = 0; i < k; i++) {
-			if (*n == max)
-				return -ENOBUFS;
-			guard[*n].start = region[i].start;
-			guard[*n].end = region[i].end;
-			(*n)++;
-		}
-		if (next <= at)
-			break;
-		at = next;
 	}
 	return 0;
 }
@@ -248,6 +244,7 @@ static int write_range(int pagemap, const struct ckpti_write_range *range)
 			  range->prot | PROT_READ);
 	switch (range->scan) {
 	case CKPTI_SCAN_PRIVATE:
+	case CKPTI_SCAN_ANON:
 		r = scan_private(pagemap, range);
 		break;
 	case CKPTI_SCAN_NONZERO:
@@ -263,12 +260,40 @@ static int write_range(int pagemap, const struct ckpti_write_range *range)
 	return r;
 }
 
+/*
+ * The write was too large for the program's RLIMIT_FSIZE, and the kernel has sent the signal that goes
+ * with it, which would end the program.  The program's own ones have been taken out of the queues.
+ */
+static void forget_file_size_signal(void)
+{
+	uint64_t mask = 1ULL << (SIGXFSZ - 1);
+	struct {
+		int64_t sec, nsec;
+	} zero = {0, 0};
+
+	while (sys(rt_sigtimedwait, &mask, 0, &zero, 8) > 0)
+		;
+}
+
+/* The program's limit on the size of its files (ulimit -f) is not meant for its image: as much room as
+ * it could give itself. */
+static void lift_file_limit(struct rlimit *ret_old)
+{
+	struct rlimit most;
+
+	if (sys(prlimit64, 0, RLIMIT_FSIZE, NULL, ret_old) < 0)
+		ret_old->rlim_cur = ret_old->rlim_max = RLIM_INFINITY;
+	most.rlim_cur = most.rlim_max = ret_old->rlim_max;
+	if (ret_old->rlim_cur != ret_old->rlim_max)
+		(void)sys(prlimit64, 0, RLIMIT_FSIZE, &most, NULL);
+}
+
 int agent_cmd_write(int fd, uint64_t off, struct ckpti_msg *answer)
 {
 	struct ckpti_write *head = (struct ckpti_write *)agent_state.mailbox;
 	struct ckpti_write_range *range;
-	struct ckpti_e_range *guard;
-	uint64_t room, nguards = 0;
+	uint64_t room;
+	struct rlimit limit;
 	long pagemap;
 	int r = 0;
 
@@ -289,16 +314,19 @@ int agent_cmd_write(int fd, uint64_t off, struct ckpti_msg *answer)
 	w.max_extents = room / sizeof(*w.extent);
 	w.fault = 0;
 	head->guards = head->extents + w.max_extents * sizeof(*w.extent);
-	guard = (struct ckpti_e_range *)(agent_state.mailbox + head->guards);
-	for (uint64_t i = 0; r == 0 && i < head->nranges; i++) {
+	w.guard = (struct ckpti_e_range *)(agent_state.mailbox + head->guards);
+	w.nguards = 0;
+	w.max_guards = room / sizeof(*w.guard);
+	lift_file_limit(&limit);
+	for (uint64_t i = 0; r == 0 && i < head->nranges; i++)
 		r = write_range((int)pagemap, &range[i]);
-		if (r == 0 && range[i].scan == CKPTI_SCAN_PRIVATE)
-			r = find_guards((int)pagemap, &range[i], guard, &nguards,
-					room / sizeof(*guard));
-	}
+	if (limit.rlim_cur != limit.rlim_max)
+		(void)sys(prlimit64, 0, RLIMIT_FSIZE, &limit, NULL);
+	if (r == -EFBIG)
+		forget_file_size_signal();
 	(void)sys(close, pagemap);
 	head->nextents = w.nextents;
-	head->nguards = nguards;
+	head->nguards = w.nguards;
 	head->end_off = w.off;
 	answer->addr = w.fault;
 	return r;

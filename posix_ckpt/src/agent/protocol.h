@@ -90,6 +90,7 @@ enum ckpti_scan {
 		1,          /* pages of the process' own: present or swapped, not file, not zero */
 	CKPTI_SCAN_ALL,     /* the whole range as it is */
 	CKPTI_SCAN_NONZERO, /* shared memory: whole pages that are not all zero */
+	CKPTI_SCAN_ANON,    /* as PRIVATE, of a mapping without a file: much quicker to tell */
 };
 
 struct ckpti_write_range {

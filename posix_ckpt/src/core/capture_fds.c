@@ -141,6 +141,26 @@ static int on_fds(void *arg, struct ckpti_member *m, const int *num, const int *
 	return r;
 }
 
+/* Some kinds cannot even be handed over (an io_uring): which one, and what is it? */
+static int name_refused(const struct ckpti_member *m, int error, struct ckpti_err *err)
+{
+	struct ckpti_err why = {0};
+	char dir[64];
+	int *nums = NULL;
+	size_t n = 0;
+	int r = 0;
+
+	(void)snprintf(dir, sizeof(dir), "/proc/%d/fd", m->info.pid);
+	if (ckpti_procfs_numbers(dir, &nums, &n) < 0)
+		return error;
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = ckpti_check_descriptor(m, nums[i], &why);
+	free(nums);
+	if (r < 0)
+		*err = why;
+	return r < 0 ? r : error;
+}
+
 int ckpti_snap_descriptors(struct ckpti_snap *s, struct ckpti_err *err)
 {
 	struct {
@@ -150,6 +170,11 @@ int ckpti_snap_descriptors(struct ckpti_snap *s, struct ckpti_err *err)
 	struct ckpti_call call = {.type = CKPTI_M_SENDFDS, .fd = -1, .on_fds = on_fds, .arg = &ctx};
 	int r = 0;
 
+	/* Without it every descriptor would look like a description of its own. */
+	if (syscall(SYS_kcmp, getpid(), getpid(), KCMP_VM, 0, 0) < 0)
+		return ckpti_err(err, -ENOTSUP,
+				 "this kernel does not compare descriptors (kcmp: %s)",
+				 strerror(errno));
 	s->cap.lookup = lookup;
 	for (size_t i = 0; r == 0 && i < s->set->n; i++) {
 		struct ckpti_member *m = &s->set->member[i];
@@ -159,6 +184,8 @@ int ckpti_snap_descriptors(struct ckpti_snap *s, struct ckpti_err *err)
 		r = ckpti_link_send(m, &call, err);
 		if (r == 0)
 			r = ckpti_link_wait(m, &call, err);
+		if (r == -EINVAL)
+			r = name_refused(m, r, err);
 	}
 	return r;
 }

@@ -49,6 +49,18 @@ static bool is_vdso(const struct ckpti_map *map)
 	return strcmp(map->name, "[vdso]") == 0 || strncmp(map->name, "[vvar", 5) == 0;
 }
 
+/* By the start of the name that the kernel gives them. */
+static const struct {
+	const char *name;
+	const char *why;
+} special[] = {
+	{"/SYSV", "System V shared memory is not supported yet"},
+	{"/[aio]", "an asynchronous I/O context (io_setup) cannot be saved"},
+	{"anon_inode:[io_uring]", "a ring of an io_uring cannot be saved"},
+	{"anon_inode:[perf_event]", "the buffer of a performance counter cannot be saved"},
+	{"/secretmem", "secret memory cannot be saved"},
+};
+
 int ckpti_map_refusal(const struct ckpti_member *m, const struct ckpti_map *map,
 		      struct ckpti_err *err)
 {
@@ -56,10 +68,11 @@ int ckpti_map_refusal(const struct ckpti_member *m, const struct ckpti_map *map,
 		return 0;
 	if (map->hugetlb)
 		return refuse(m, map, err, "hugetlbfs pages are not supported yet");
+	for (size_t i = 0; i < sizeof(special) / sizeof(special[0]); i++)
+		if (strncmp(map->name, special[i].name, strlen(special[i].name)) == 0)
+			return refuse(m, map, err, special[i].why);
 	if (map->io)
 		return refuse(m, map, err, "device memory cannot be saved");
-	if (map->shared && strncmp(map->name, "/SYSV", 5) == 0)
-		return refuse(m, map, err, "System V shared memory is not supported yet");
 	if (map->shared && (map->name[0] != '/' || strncmp(map->name, "/[", 2) == 0))
 		return refuse(m, map, err, "this kind of mapping cannot be saved");
 	return 0;
@@ -379,7 +392,8 @@ static int classify_private(struct plan *p, const struct ckpti_map *map, struct 
 		v->off = 0;
 		if (strcmp(map->name, "[stack]") == 0)
 			v->vmflags |= CKPTI_VF_STACK;
-		return want_private(p, map, CKPTI_SCAN_PRIVATE, err);
+		return want_private(
+			p, map, map->dev || map->ino ? CKPTI_SCAN_PRIVATE : CKPTI_SCAN_ANON, err);
 	}
 	if (is_memory_object(map) && descriptor_of(p->s, map->dev, map->ino) >= 0) {
 		r = new_shared(p, map, &o, err);

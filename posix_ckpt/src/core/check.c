@@ -40,7 +40,7 @@ static int note(ckpti_finding_f fn, void *arg, int r, const char *what, struct c
 	return r;
 }
 
-static int check_descriptor(struct ckpti_member *m, int num, struct ckpti_err *err)
+int ckpti_check_descriptor(const struct ckpti_member *m, int num, struct ckpti_err *err)
 {
 	struct ckpti_desc *d = calloc(1, sizeof(*d));
 	char path[64], name[32];
@@ -81,16 +81,13 @@ int ckpti_check_member(struct ckpti_set *set, struct ckpti_member *m, ckpti_find
 
 	(void)snprintf(what, sizeof(what), "process %d (%s)", m->info.pid, m->info.comm);
 	m->bare_ns = 1; /* no patience for an exec in progress */
-	worst = ckpti_set_eligible(set, m, &mine);
-	if (worst == 0)
-		worst = ckpti_surroundings_check(set, m, &mine);
-	worst = note(fn, arg, worst, what, &mine, err);
+	worst = note(fn, arg, ckpti_set_eligible(set, m, &mine), what, &mine, err);
 	(void)snprintf(dir, sizeof(dir), "/proc/%d/fd", m->info.pid);
 	r = ckpti_procfs_numbers(dir, &nums, &n);
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		(void)snprintf(what, sizeof(what), "process %d descriptor %d", m->info.pid,
 			       nums[i]);
-		r = check_descriptor(m, nums[i], &mine);
+		r = ckpti_check_descriptor(m, nums[i], &mine);
 		if (r < 0)
 			(void)note(fn, arg, r, what, &mine, err);
 		worst = worst < 0 ? worst : r;

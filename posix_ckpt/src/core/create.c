@@ -157,6 +157,36 @@ static int open_content(struct ckpti_snap *s, struct ckpti_err *err)
 	return ckpti_store_datafile(s->store, 0, &s->cap.content_file, &s->cap.content_fd, err);
 }
 
+static bool has_ended(const struct ckpti_member *m)
+{
+	struct ckpti_procinfo p;
+	char exe[PATH_MAX];
+	ssize_t r;
+
+	if (ckpti_procfs_read(m->info.pid, &p) < 0 || p.start_time != m->info.start_time ||
+	    p.state == 'Z' || p.state == 'X')
+		return true;
+	/* No memory any more: on its way out. */
+	r = ckpti_procfs_link(m->info.pid, "exe", exe);
+	return r == -ENOENT || r == -ESRCH;
+}
+
+/* A process that is killed meanwhile makes this or that fail; what the user is told is that. */
+static int explain(const struct ckpti_set *set, int r, struct ckpti_err *err)
+{
+	for (size_t i = 0; i < set->n; i++) {
+		const struct ckpti_member *m = &set->member[i];
+
+		if (m->state != CKPTI_MEMBER_IN || !has_ended(m))
+			continue;
+		if (err)
+			err->code = 0;
+		return ckpti_err_obj(err, -EOWNERDEAD, m->info.pid, m->info.comm,
+				     "ended during the checkpoint");
+	}
+	return r;
+}
+
 /* Everything between first in and last out. */
 static int capture(struct ckpti_snap *s, struct ckpti_err *err)
 {
@@ -177,7 +207,7 @@ static int capture(struct ckpti_snap *s, struct ckpti_err *err)
 					      err);
 	ckpti_snap_close_descriptors(s);
 	ckpti_trace_phase("objects", s->cap.content_end);
-	return r;
+	return r < 0 ? explain(s->set, r, err) : 0;
 }
 
 static int commit(struct ckpti_snap *s, uint64_t stop_ns, struct ckpti_err *err)
@@ -207,15 +237,24 @@ static int commit(struct ckpti_snap *s, uint64_t stop_ns, struct ckpti_err *err)
 	return r;
 }
 
-/* Processes with thousands of descriptors: we hold one duplicate of each description. */
-static void raise_descriptor_limit(void)
+static void raise_limit(enum __rlimit_resource which)
 {
 	struct rlimit lim;
 
-	if (getrlimit(RLIMIT_NOFILE, &lim) == 0) {
+	if (getrlimit(which, &lim) == 0) {
 		lim.rlim_cur = lim.rlim_max;
-		(void)setrlimit(RLIMIT_NOFILE, &lim);
+		(void)setrlimit(which, &lim);
 	}
+}
+
+/* Of processes with thousands of descriptors we hold one duplicate of each description.  Our caller's
+ * limit on the size of its files is not meant for the image; what goes beyond the hard limit is an
+ * error and no reason to die. */
+static void raise_limits(void)
+{
+	raise_limit(RLIMIT_NOFILE);
+	raise_limit(RLIMIT_FSIZE);
+	(void)signal(SIGXFSZ, SIG_IGN);
 }
 
 /* A dry run asks the same questions as the muster, of processes that run on. */
@@ -291,7 +330,7 @@ int ckpti_create(const struct ckpti_create_req *req, struct ckpti_create_result 
 	int r;
 
 	memset(ret, 0, sizeof(*ret));
-	raise_descriptor_limit();
+	raise_limits();
 	ckpti_trace_open("create");
 	ckpti_set_init(&set, req);
 	r = ckpti_set_scan(&set, err);

@@ -130,6 +130,11 @@ static int stop_thread(int tid)
 	return -ETIMEDOUT;
 }
 
+static int shares_memory(const struct ckpti_procinfo *p)
+{
+	return syscall(SYS_kcmp, p->pid, p->ppid, KCMP_VM, 0, 0) == 0;
+}
+
 /* Between the wrapper of an exec and the exec itself the signal must stay closed, that is what keeps
  * the program alive: in the call, and in a vfork child, which is on its way to one. */
 static int near_exec(const struct ckpti_procinfo *t, const struct ckpti_procinfo *p)
@@ -140,8 +145,7 @@ static int near_exec(const struct ckpti_procinfo *t, const struct ckpti_procinfo
 	if (text)
 		(void)sscanf(text, "%d", &nr);
 	free(text);
-	return nr == SYS_execve || nr == SYS_execveat ||
-	       syscall(SYS_kcmp, p->pid, p->ppid, KCMP_VM, 0, 0) == 0;
+	return nr == SYS_execve || nr == SYS_execveat || shares_memory(p);
 }
 
 struct second {
@@ -193,25 +197,68 @@ void ckpti_set_knock_again(struct ckpti_set *set, struct ckpti_member *m)
 
 /* ---- who is missing ----------------------------------------------------------------------- */
 
-static int has_it_pending(void *arg, const struct ckpti_procinfo *t)
-{
-	struct ckpti_procinfo *ret = arg;
+struct missing {
+	uint64_t bit;
+	struct ckpti_procinfo has_it; /* has the signal and did not take it; pid 0: none */
+	struct ckpti_procinfo
+		outside; /* does not stand in our handler, which has everything blocked */
+	bool inside;     /* another does */
+};
 
-	if (!(t->sig_pending & ret->sig_pending))
-		return 0;
-	*ret = *t;
-	return 1;
+static int look_for_missing(void *arg, const struct ckpti_procinfo *t)
+{
+	const uint64_t never = 1ULL << (SIGKILL - 1) | 1ULL << (SIGSTOP - 1);
+	struct missing *s = arg;
+
+	if (t->sig_pending & s->bit) {
+		s->has_it = *t;
+		return 1;
+	}
+	if ((t->sig_blocked | never) == ~0ULL)
+		s->inside = true;
+	else if (!s->outside.pid)
+		s->outside = *t;
+	return 0;
 }
 
-int ckpti_set_missing_thread(const struct ckpti_set *set, const struct ckpti_member *m,
-			     struct ckpti_procinfo *ret)
+static const char *reason(const struct ckpti_set *set, const struct ckpti_member *m,
+			  const struct missing *s, const struct ckpti_procinfo *t)
 {
-	int found;
+	if (m->held)
+		return "holds checkpoints off (ckpt_hold)";
+	if (t->state == 'T')
+		return "is stopped; send it SIGCONT first";
+	if (shares_memory(&m->info))
+		return "was made by vfork() and executes no program";
+	if (t->state == 'D')
+		return "sleeps uninterruptibly in the kernel";
+	if (t->sig_blocked & s->bit && (s->has_it.pid || !m->asked))
+		return "keeps the signal of checkpoints blocked by a raw system call";
+	if (m->asked && !s->has_it.pid && !s->inside)
+		return set->signo == SIGRTMAX - 2
+			       ? "took the signal of checkpoints for itself; if the program uses that "
+				 "number, start it with another one in CKPT_SIGNO"
+			       : "took the signal of checkpoints for itself";
+	return "did not stop";
+}
 
-	memset(ret, 0, sizeof(*ret));
-	ret->sig_pending = 1ULL << (set->signo - 1); /* what is looked for */
-	found = each_thread(m->info.pid, has_it_pending, ret);
-	if (!found)
-		ret->pid = 0;
-	return found;
+int ckpti_set_tell_missing(const struct ckpti_set *set, const struct ckpti_member *m, int code,
+			   struct ckpti_err *err)
+{
+	struct missing s = {.bit = 1ULL << (set->signo - 1)};
+	const struct ckpti_procinfo *t = &m->info;
+	char *wchan;
+
+	(void)each_thread(m->info.pid, look_for_missing, &s);
+	if (s.has_it.pid)
+		t = &s.has_it;
+	else if (s.outside.pid)
+		t = &s.outside;
+	wchan = ckpti_procfs_slurp(t->pid, "wchan", NULL);
+	(void)ckpti_err_obj(err, code, m->info.pid, m->info.comm,
+			    "thread %d (%s) %s (state %c, wait channel %s)", t->pid, t->comm,
+			    reason(set, m, &s, t), t->state,
+			    wchan && wchan[0] && wchan[0] != '0' ? wchan : "none");
+	free(wchan);
+	return code;
 }

@@ -210,6 +210,11 @@ static int failed(const struct ckpti_member *m, const struct ckpti_call *call,
 	if (call->type == CKPTI_M_STATE && msg->error == -E2BIG)
 		return ckpti_err_obj(err, -ENOTSUP, m->info.pid, m->info.comm,
 				     "too many signals wait for delivery");
+	if (call->type == CKPTI_M_WRITE && msg->error == -EFBIG)
+		return ckpti_err_obj(
+			err, -EFBIG, m->info.pid, m->info.comm,
+			"its hard limit on file sizes (ulimit -H -f) is below the size "
+			"of its image");
 	if (msg->addr)
 		return ckpti_err_obj(err, msg->error, m->info.pid, m->info.comm,
 				     "%s at address 0x%" PRIx64 ": %s", what, msg->addr,

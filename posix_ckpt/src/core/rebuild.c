@@ -292,6 +292,10 @@ static int move_up(int *fd, int *next, struct ckpti_err *err)
 
 	if (*fd < 0)
 		return 0;
+	if (*fd == *next) {
+		(*next)++;
+		return 0;
+	}
 	n = fcntl(*fd, F_DUPFD_CLOEXEC, *next);
 	if (n < 0)
 		return ckpti_err(err, -errno,
@@ -365,20 +369,22 @@ static int find_gap(const struct ckpti_life *life, int need)
 	return first;
 }
 
-static int open_data(struct ckpti_life *life, struct ckpti_err *err)
+/* One by one: opened files must not use up the numbers that they are to have. */
+static int open_data(struct ckpti_life *life, int *next, struct ckpti_err *err)
 {
 	struct ckpti_view v;
 	size_t pos = 0, i = 0;
+	int r = 0;
 
-	while (ckpti_image_next(&life->img, &pos, &v)) {
+	while (r == 0 && ckpti_image_next(&life->img, &pos, &v)) {
 		if (v.type != CKPTI_R_DATAFILE)
 			continue;
 		life->data[i].fd = ckpti_store_open_file(life->store, ckpti_view_str(&v, 0), err);
 		if (life->data[i].fd < 0)
 			return life->data[i].fd;
-		i++;
+		r = move_up(&life->data[i++].fd, next, err);
 	}
-	return 0;
+	return r;
 }
 
 /* What lives on through the exec must not be closed by it. */
@@ -420,9 +426,7 @@ int ckpti_life_objects(struct ckpti_life *life, struct ckpti_err *err)
 		return oom(err);
 	life->keep_first = next;
 	life->desc_end = next + need;
-	r = open_data(life, err);
-	for (size_t i = 0; r == 0 && i < life->ndata; i++)
-		r = move_up(&life->data[i].fd, &next, err);
+	r = open_data(life, &next, err);
 	for (size_t i = 0; r == 0 && i < life->nshm; i++) {
 		r = make_shm(life, &life->shm[i], err);
 		if (r == 0)

@@ -352,10 +352,11 @@ int ckpti_set_scan(struct ckpti_set *set, struct ckpti_err *err)
 
 /* ---- may it be signalled? ----------------------------------------------------------------- */
 
+/* 1, 0, or -EACCES when its mappings may not be looked at. */
 static int has_agent(int pid)
 {
 	char *text = ckpti_procfs_slurp(pid, "maps", NULL);
-	int r = text && strstr(text, "/libckpt.so") != NULL;
+	int r = text ? strstr(text, "/libckpt.so") != NULL : errno == EACCES ? -EACCES : 0;
 
 	free(text);
 	return r;
@@ -375,13 +376,14 @@ int ckpti_set_eligible(struct ckpti_set *set, struct ckpti_member *m, struct ckp
 {
 	const struct ckpti_procinfo *p = &m->info;
 	uint64_t bit = 1ULL << (set->signo - 1);
-	int pid = p->pid;
+	int pid = p->pid, agent;
 
 	if (p->uid[0] != p->uid[1] || p->uid[0] != p->uid[2])
 		return ckpti_err_obj(
 			err, -EPERM, pid, p->comm,
 			"runs with changed user ids (setuid): it cannot be checkpointed");
-	if (getuid() != 0 && p->uid[0] != getuid())
+	/* Neither could root restart processes of several users: it becomes the owner. */
+	if ((getuid() != 0 && p->uid[0] != getuid()) || p->uid[0] != set->member[0].info.uid[0])
 		return ckpti_err_obj(err, -EPERM, pid, p->comm, "belongs to another user");
 	if (p->tracer && p->tracer != getpid())
 		return ckpti_err_obj(
@@ -394,9 +396,13 @@ int ckpti_set_eligible(struct ckpti_set *set, struct ckpti_member *m, struct ckp
 	if (p->seccomp)
 		return ckpti_err_obj(err, -ENOTSUP, pid, p->comm,
 				     "has a seccomp filter, which cannot be read back");
-	if (p->sig_caught & bit && has_agent(pid)) {
+	agent = p->sig_caught & bit ? has_agent(pid) : 0;
+	if (agent < 0)
+		return ckpti_err_obj(err, -EPERM, pid, p->comm,
+				     "asked not to be dumped (PR_SET_DUMPABLE): respected");
+	if (agent) {
 		m->bare_ns = 0;
-		return 0;
+		return m->looked_around ? 0 : ckpti_surroundings_check(set, m, err);
 	}
 	if (in_transit(m))
 		return -EAGAIN;
@@ -449,44 +455,17 @@ static int knock_all(struct ckpti_set *set, struct ckpti_err *err)
 	return missing;
 }
 
-static const char *why_silent(const struct ckpti_procinfo *t, bool closed)
-{
-	if (t->state == 'T')
-		return "is stopped; send it SIGCONT first";
-	if (closed)
-		return "blocks the signal of checkpoints by a raw system call";
-	if (t->state == 'D')
-		return "sleeps uninterruptibly in the kernel";
-	return "did not come in";
-}
-
 static int overdue(struct ckpti_set *set, struct ckpti_err *err)
 {
+	int code = set->req->policy == CKPTI_POLICY_SKIP ? -EAGAIN : -ETIMEDOUT;
+
 	for (size_t i = 0; i < set->n; i++) {
 		const struct ckpti_member *m = &set->member[i];
-		struct ckpti_procinfo t;
-		bool closed;
-		char *wchan;
 
-		if (m->state == CKPTI_MEMBER_IN || m->state == CKPTI_MEMBER_ZOMBIE)
-			continue;
-		closed = ckpti_set_missing_thread(set, m, &t) || !m->asked;
-		if (!t.pid)
-			t = m->info;
-		closed = closed && t.sig_blocked & 1ULL << (set->signo - 1);
-		wchan = ckpti_procfs_slurp(t.pid, "wchan", NULL);
-		if (m->held)
-			(void)ckpti_err_obj(err, -ETIMEDOUT, m->info.pid, m->info.comm,
-					    "holds checkpoints off (ckpt_hold)");
-		else
-			(void)ckpti_err_obj(err, -ETIMEDOUT, m->info.pid, m->info.comm,
-					    "thread %d (%s) %s (state %c, wait channel %s)", t.pid,
-					    t.comm, why_silent(&t, closed), t.state,
-					    wchan && *wchan ? wchan : "unknown");
-		free(wchan);
-		return set->req->policy == CKPTI_POLICY_SKIP ? -EAGAIN : -ETIMEDOUT;
+		if (m->state != CKPTI_MEMBER_IN && m->state != CKPTI_MEMBER_ZOMBIE)
+			return ckpti_set_tell_missing(set, m, code, err);
 	}
-	return -ETIMEDOUT;
+	return ckpti_err(err, code, "new processes came faster than they could be stopped");
 }
 
 /* Parents in front of their children, whatever the order in which they were found. */

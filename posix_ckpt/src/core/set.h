@@ -34,6 +34,7 @@ struct ckpti_member {
 	uint64_t silent_ns; /* since when it has been knocked at in vain */
 	bool asked;         /* a thread of it has been asked to lead */
 	bool prepared;
+	bool looked_around; /* its surroundings have been found usual */
 	bool held; /* said that it holds checkpoints off */
 };
 
@@ -65,17 +66,17 @@ int ckpti_set_prepare(struct ckpti_set *set, struct ckpti_err *err);
 int ckpti_set_knock(struct ckpti_set *set, struct ckpti_member *m, int code);
 /* At one that stays silent: open the signal in threads that keep it closed. */
 void ckpti_set_knock_again(struct ckpti_set *set, struct ckpti_member *m);
-/* A thread that has the signal and did not take it: 1 and *ret, or 0. */
-int ckpti_set_missing_thread(const struct ckpti_set *set, const struct ckpti_member *m,
-			     struct ckpti_procinfo *ret);
+/* The deadline has passed: say which thread of m did not come in, and why.  Returns code. */
+int ckpti_set_tell_missing(const struct ckpti_set *set, const struct ckpti_member *m, int code,
+			   struct ckpti_err *err);
 /* check.c: would the capture refuse anything of this process?  Looks only.  fn (may be NULL) hears of
  * each finding; the first refusal is returned. */
 int ckpti_check_member(struct ckpti_set *set, struct ckpti_member *m, ckpti_finding_f fn, void *arg,
 		       struct ckpti_err *err);
+int ckpti_check_descriptor(const struct ckpti_member *m, int num, struct ckpti_err *err);
 /* surroundings.c: refuse what cannot be saved because it is around the process: namespaces, root
- * directory, sharing. */
-int ckpti_surroundings_check(struct ckpti_set *set, const struct ckpti_member *m,
-			     struct ckpti_err *err);
+ * directory, sharing, seccomp filters of threads. */
+int ckpti_surroundings_check(struct ckpti_set *set, struct ckpti_member *m, struct ckpti_err *err);
 /* Bring everybody in. */
 int ckpti_set_muster(struct ckpti_set *set, struct ckpti_err *err);
 /* Let everybody go on and tell the result; members keep their records. */

@@ -2,7 +2,8 @@
 /*
  * What surrounds a process and is not saved: its root directory, its namespaces, and what its threads
  * or another process share or do not share with it.  A process whose surroundings could not be made
- * again is refused here; what may not be looked at is taken to be usual.
+ * again is refused here; what may not be looked at is taken to be usual.  It is looked at before the
+ * process is signalled, where its agent might be cut off from us, and again when it stands still.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,16 +24,18 @@ struct ns {
 };
 
 static const struct ns namespaces[] = {
-	{"net", "network", false},   {"ipc", "IPC", false},  {"uts", "host name", false},
-	{"cgroup", "cgroup", false}, {"mnt", "mount", true}, {"user", "user", true},
-	{"pid", "pid", true},        {"time", "time", true},
+	{"net", "network", false},   {"ipc", "IPC", false},
+	{"uts", "host name", false}, {"cgroup", "cgroup", false},
+	{"mnt", "mount", true},      {"user", "user", true},
+	{"pid", "pid", true},        {"pid_for_children", "pid", true},
+	{"time", "time", true},      {"time_for_children", "time", true},
 };
 
 static int64_t identity(const char *path)
 {
 	struct stat st;
 
-	return stat(path, &st) < 0 ? -1 : (int64_t)st.st_ino;
+	return stat(path, &st) < 0 ? -errno : (int64_t)st.st_ino;
 }
 
 static int64_t namespace_of(int pid, const char *name)
@@ -43,11 +46,13 @@ static int64_t namespace_of(int pid, const char *name)
 	return identity(path);
 }
 
-static bool same_namespace(int a, int b, const char *name)
+/* Has the process the namespace that the other one has?  A pid namespace for children that has no
+ * child yet cannot be opened: -ENOENT. */
+static bool same_namespace(int pid, int other, const char *name)
 {
-	int64_t x = namespace_of(a, name), y = namespace_of(b, name);
+	int64_t mine = namespace_of(pid, name);
 
-	return x == y || x < 0 || y < 0;
+	return mine == -EACCES || mine == -EPERM || mine == namespace_of(other, name);
 }
 
 /* Who restarted the set, and stays as the parent of its root; 0 when it has never been restarted. */
@@ -104,6 +109,11 @@ static int check_thread(const struct ckpti_member *m, int tid, struct ckpti_err 
 					     shareable[i].what);
 	if (ckpti_procfs_read(tid, &t) < 0)
 		return 0;
+	/* Its handler's system calls may be fatal: asked before it is signalled. */
+	if (t.seccomp)
+		return ckpti_err_obj(err, -ENOTSUP, p->pid, p->comm,
+				     "has a seccomp filter in thread %d, which cannot be read back",
+				     tid);
 	if (memcmp(t.uid, p->uid, sizeof(t.uid)) != 0 ||
 	    memcmp(t.gid, p->gid, sizeof(t.gid)) != 0 || t.cap_eff != p->cap_eff ||
 	    t.cap_prm != p->cap_prm)
@@ -142,8 +152,7 @@ static int check_sharing(struct ckpti_set *set, const struct ckpti_member *m, st
 	return 0;
 }
 
-int ckpti_surroundings_check(struct ckpti_set *set, const struct ckpti_member *m,
-			     struct ckpti_err *err)
+int ckpti_surroundings_check(struct ckpti_set *set, struct ckpti_member *m, struct ckpti_err *err)
 {
 	char root[PATH_MAX];
 	int r;
@@ -154,5 +163,8 @@ int ckpti_surroundings_check(struct ckpti_set *set, const struct ckpti_member *m
 	r = check_namespaces(set, m, err);
 	if (r == 0)
 		r = check_threads(m, err);
-	return r < 0 ? r : check_sharing(set, m, err);
+	if (r == 0)
+		r = check_sharing(set, m, err);
+	m->looked_around = r == 0;
+	return r;
 }
