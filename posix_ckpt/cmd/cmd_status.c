@@ -24,7 +24,6 @@ static void print_json(struct status *s, const struct ckpti_running *r)
 	ckpti_json_str(&s->j, "comm", r->comm);
 	ckpti_json_u64(&s->j, "processes", r->nprocs);
 	ckpti_json_u64(&s->j, "threads", r->nthreads);
-	ckpti_json_u64(&s->j, "restarts", r->restarts);
 	if (r->last_generation) {
 		ckpti_json_u64(&s->j, "generation", r->last_generation);
 		ckpti_json_i64(&s->j, "committed_ns", r->last_ctime_ns);
@@ -46,14 +45,14 @@ static void running(void *arg, const struct ckpti_running *r)
 		return;
 	}
 	if (s->n++ == 0)
-		(void)printf("%8s %6s %8s %8s %10s %8s  %-15s %s\n", "ROOT", "PROCS", "THREADS",
-			     "RESTARTS", "GENERATION", "AGE", "COMMAND", "DIRECTORY");
+		(void)printf("%8s %6s %8s %10s %8s  %-15s %s\n", "ROOT", "PROCS", "THREADS",
+			     "GENERATION", "AGE", "COMMAND", "DIRECTORY");
 	if (r->last_generation) {
 		(void)snprintf(gen, sizeof(gen), "%" PRIu64, r->last_generation);
 		(void)ckpti_text_time(ns > 0 ? (uint64_t)ns : 0, age); /* the clock was set back */
 	}
-	(void)printf("%8d %6u %8u %8u %10s %8s  %-15s %s\n", c.root_pid, c.nprocs, c.nthreads,
-		     c.restarts, gen, age, ckpti_text_clean(c.comm),
+	(void)printf("%8d %6u %8u %10s %8s  %-15s %s\n", c.root_pid, c.nprocs, c.nthreads, gen, age,
+		     ckpti_text_clean(c.comm),
 		     r->last_generation ? ckpti_text_clean(c.last_dir) : "-");
 }
 

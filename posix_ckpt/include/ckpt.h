@@ -92,7 +92,7 @@ CKPT_API extern unsigned long cpr_flags;
 #define CKPT_FORCE               0x00010000UL /* create: path may hold an older checkpoint */
 #define CKPT_ASYNC               0x00020000UL /* create: return at once; needs CKPT_HANDLE */
 #define CKPT_JOIN                0x00080000UL /* create: take part in one that is under way */
-#define CKPT_DRYRUN              0x00100000UL /* create: stop, say what would fail, go on */
+#define CKPT_DRYRUN              0x00100000UL /* create: say what would fail, stop nothing */
 #define CKPT_NEWIDS              0x00200000UL /* restart: process ids need not be the old ones */
 
 /* ---- 3. The argument vector ------------------------------------------------------------------- */

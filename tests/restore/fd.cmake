@@ -29,7 +29,7 @@ ckpt_restore_test(fd_limit)
 
 # What cannot be saved.
 add_executable(restore.refusals refusals.c refused_fd.c refused_sock.c refused_proc.c t.c)
-target_link_libraries(restore.refusals PRIVATE ckpt_flags)
+target_link_libraries(restore.refusals PRIVATE ckpt_flags ckpt_hosted)
 foreach(group descriptors sockets memory processes)
   foreach(who root user)
     set(test restore.refusals_${group}.${who})
@@ -40,3 +40,13 @@ foreach(group descriptors sockets memory processes)
 endforeach()
 add_test(NAME restore.limits COMMAND restore.refusals --doc ${PROJECT_SOURCE_DIR}/docs/limits.md)
 ckpt_test_properties(restore.limits)
+
+# Standard input, output and error of the one who starts.
+add_executable(restore.inherited inherited_prog.c)
+target_link_libraries(restore.inherited PRIVATE ckpt_flags)
+foreach(kind pipe socket terminal)
+  set(test restore.inherited.${kind})
+  add_test(NAME ${test} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/inherited ${kind} $<TARGET_FILE:restore.inherited>)
+  ckpt_test_properties(${test} LABELS user)
+  set_property(TEST ${test} PROPERTY ENVIRONMENT "CPR=$<TARGET_FILE:cpr>")
+endforeach()

@@ -16,8 +16,10 @@
  *	useraw N       the same by a raw system call
  *	count N        raise signal N, say how often its handler has been called
  *	vfork          a child of vfork() that sleeps instead of an exec (the parent waits in the kernel)
- *	sleeper        a thread in nanosleep(); its tid
- *	slept          what became of it: errno of the call, calls of SIGUSR1's handler
+ *	sleep          a thread in nanosleep(); its tid.  SIGUSR1 has a handler that interrupts
+ *	read           a thread in read(); its tid
+ *	interrupted    calls that have ended with EINTR, calls of SIGUSR1's handler
+ *	nomain         from now on the main thread takes no SIGUSR1
  *	child          fork a child that pauses; its pid
  *	exec FILE      fork a child that executes it; its pid
  *	exit N
@@ -37,7 +39,7 @@
 
 static char notes[256];
 static volatile sig_atomic_t calls[65];
-static int sleeper_errno = -1;
+static int interrupted; /* calls that have ended with EINTR */
 
 static void note(const char *text)
 {
@@ -106,7 +108,20 @@ static void *sleeper(void *arg)
 	const struct timespec ts = {.tv_sec = 60};
 
 	__atomic_store_n((int *)arg, gettid(), __ATOMIC_SEQ_CST);
-	sleeper_errno = nanosleep(&ts, NULL) < 0 ? errno : 0;
+	if (nanosleep(&ts, NULL) < 0 && errno == EINTR)
+		__atomic_add_fetch(&interrupted, 1, __ATOMIC_SEQ_CST);
+	return NULL;
+}
+
+static void *reader(void *arg)
+{
+	int fd[2];
+	char c;
+
+	t_sys(pipe(fd));
+	__atomic_store_n((int *)arg, gettid(), __ATOMIC_SEQ_CST);
+	if (read(fd[0], &c, 1) < 0 && errno == EINTR)
+		__atomic_add_fetch(&interrupted, 1, __ATOMIC_SEQ_CST);
 	return NULL;
 }
 
@@ -209,6 +224,7 @@ static int simple(const char *word)
 	static unsigned told;
 	const struct sigaction interrupts = {.sa_handler = count};
 	uint64_t all = ~0ULL;
+	sigset_t usr1;
 	int n = 0;
 
 	if (strcmp(word, "tell") == 0) {
@@ -240,11 +256,15 @@ static int simple(const char *word)
 	} else if (strcmp(word, "vfork") == 0) {
 		answer("ok", 0, 0, 0, 0);
 		(void)vfork_child();
-	} else if (strcmp(word, "sleeper") == 0) {
+	} else if (strcmp(word, "sleep") == 0 || strcmp(word, "read") == 0) {
 		(void)sigaction(SIGUSR1, &interrupts, NULL);
-		answer("%ld", start(sleeper), 0, 0, 0);
-	} else if (strcmp(word, "slept") == 0) {
-		answer("%ld %ld", sleeper_errno, calls[SIGUSR1], 0, 0);
+		answer("%ld", start(word[0] == 's' ? sleeper : reader), 0, 0, 0);
+	} else if (strcmp(word, "interrupted") == 0) {
+		answer("%ld %ld", interrupted, calls[SIGUSR1], 0, 0);
+	} else if (strcmp(word, "nomain") == 0) {
+		(void)sigemptyset(&usr1);
+		(void)sigaddset(&usr1, SIGUSR1);
+		answer("%ld", pthread_sigmask(SIG_BLOCK, &usr1, NULL), 0, 0, 0);
 	} else if (strcmp(word, "child") == 0) {
 		n = t_sys(fork());
 		while (n == 0)

@@ -8,7 +8,8 @@
  * status, and the program must find its object, its descriptors and its mappings as they were.
  * As `user`, all that is done as a plain user, and rows that need privileges are left out.
  *
- * --doc compares the rows with the tables in docs/limits.md: both list the same, in the same order.
+ * --doc compares the rows with the tables in docs/limits.md: both list the same, in the same order;
+ * and every kind of descriptor that is saved is in the table of those.
  */
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -24,6 +25,7 @@
 
 #include "fd.h"
 #include "refused.h"
+#include "state/state.h"
 
 #define PLAIN_USER 1000
 #define LIMIT_MS   20000
@@ -353,17 +355,33 @@ static int run_group(const char *who, const char *name)
 
 /* ---- docs/limits.md --------------------------------------------------------------------------- */
 
+/* Which kinds does the first column of this line name?  One bit each. */
+static size_t kinds_in(const char *line)
+{
+	char column[256], want[256];
+	size_t found = 0;
+
+	(void)snprintf(column, sizeof(column), "%.*s,", (int)strcspn(line + 2, "|") - 1, line + 2);
+	for (size_t k = 0; ckpti_fd_kinds[k]; k++) {
+		(void)snprintf(want, sizeof(want), "%s,", ckpti_fd_kinds[k]->name);
+		if (strstr(column, want))
+			found |= (size_t)1 << k;
+	}
+	return found;
+}
+
 /* Rows of its tables look like: | name | `says` | remedy | */
 static int compare_doc(const char *path)
 {
 	FILE *f = fopen(path, "re");
 	char line[4096], want[1024];
-	size_t g = 0, i = 0;
+	size_t g = 0, i = 0, saved = 0;
 
 	t_check(f != NULL, "cannot read %s: %m", path);
 	while (fgets(line, sizeof(line), f)) {
 		const char *tick = strstr(line, " | `");
 
+		saved |= line[0] == '|' && !tick ? kinds_in(line) : 0;
 		if (line[0] != '|' || !tick || !strstr(tick, "` | "))
 			continue;
 		while (g < NGROUPS && !groups[g].rows[i].name) {
@@ -379,6 +397,8 @@ static int compare_doc(const char *path)
 		i++;
 	}
 	(void)fclose(f);
+	for (size_t k = 0; ckpti_fd_kinds[k]; k++)
+		t_check(saved >> k & 1, "%s lacks '%s'", path, ckpti_fd_kinds[k]->name);
 	t_check(g == NGROUPS - 1 && !groups[g].rows[i].name, "%s lacks '%s'", path,
 		groups[g].rows[i].name);
 	return 0;

@@ -32,8 +32,8 @@ enum agent_phase {
 struct agent_hide {
 	uint64_t uc;        /* frame concerned */
 	volatile int *flag; /* the wrapped call's, or NULL */
-	int32_t rewound;    /* the frame repeats its call */
-	int32_t pad;
+	int32_t rewound;    /* the frame repeats its call: our doing */
+	int32_t restarted;  /* the kernel's, because our handler has SA_RESTART */
 };
 
 struct agent_state {
@@ -93,6 +93,8 @@ void agent_eintr_settle_frame(ucontext_t *uc);
 /* link.c: the conversation with the coordinator.  Returns 0 when the process is to go on. */
 int agent_link_open(uint64_t nonce);
 void agent_link_close(void);
+/* Does the coordinator of this round still listen? */
+int agent_link_wanted(uint64_t nonce);
 int agent_link_send(const struct ckpti_msg *msg);
 void agent_serve(void);
 

@@ -53,6 +53,15 @@ int agent_link_open(uint64_t nonce)
 	return 0;
 }
 
+int agent_link_wanted(uint64_t nonce)
+{
+	int fd = connect_to(nonce);
+
+	if (fd >= 0)
+		(void)sys(close, fd);
+	return fd >= 0;
+}
+
 void agent_link_close(void)
 {
 	if (agent_state.mailbox)

@@ -12,7 +12,8 @@
 #include "agent/text.h"
 
 #define MUSTER_STEP_NS (2 * 1000 * 1000)
-#define MUSTER_STEPS   6000 /* 12 s: a little longer than the coordinator's default deadline */
+#define MUSTER_STEPS \
+	500 /* 1 s: how often a waiting leader looks whether anybody still waits for it */
 
 struct scan {
 	int pid;
@@ -185,8 +186,12 @@ int agent_muster(void)
 		if (scan.fresh)
 			continue;
 		if (ckpti_futex_wait(&agent_state.arrived, arrived, &step) == -ETIMEDOUT &&
-		    ++steps == MUSTER_STEPS)
-			return -ETIMEDOUT;
+		    ++steps == MUSTER_STEPS) {
+			/* The deadline is the coordinator's; it stops listening when that has passed. */
+			if (!agent_link_wanted(agent_state.nonce))
+				return -ETIMEDOUT;
+			steps = 0;
+		}
 	}
 	__atomic_store_n(&agent_state.phase, AGENT_STOPPED, __ATOMIC_SEQ_CST);
 	return 0;

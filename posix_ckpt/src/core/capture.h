@@ -83,7 +83,7 @@ int ckpti_map_refusal(const struct ckpti_member *m, const struct ckpti_map *map,
 /* capture_write.c: let the processes write what the jobs say, all at the same time. */
 int ckpti_snap_write(struct ckpti_snap *s, struct ckpti_job *job, size_t n, struct ckpti_err *err);
 /* Records of pinned files and shared objects; after the processes go on. */
-int ckpti_snap_pins(struct ckpti_snap *s, bool copy, struct ckpti_err *err);
+int ckpti_snap_pins(struct ckpti_snap *s, bool all, struct ckpti_err *err);
 
 /* budget.c: -ENOSPC when writing the statefile would get the processes killed. */
 int ckpti_budget_check(struct ckpti_set *set, struct ckpti_store *store, struct ckpti_err *err);

@@ -563,7 +563,7 @@ int ckpti_snap_memory(struct ckpti_snap *s, struct ckpti_err *err)
 	return r < 0 ? r : add_shared(s, err);
 }
 
-int ckpti_snap_pins(struct ckpti_snap *s, bool copy, struct ckpti_err *err)
+int ckpti_snap_pins(struct ckpti_snap *s, bool all, struct ckpti_err *err)
 {
 	for (size_t i = 0; i < s->npin; i++) {
 		struct ckpti_pinned *pin = &s->pin[i];
@@ -580,9 +580,10 @@ int ckpti_snap_pins(struct ckpti_snap *s, bool copy, struct ckpti_err *err)
 		const char *strs[2] = {pin->path, name};
 		int r = 0;
 
-		/* A data set that is mapped is known by identity and time: reading it takes too long. */
-		if (rec.size <= s->cap.copy_limit || pin->exe)
-			r = ckpti_store_pin(s->store, pin->fd, copy, rec.hash, name, err);
+		/* A data set that is mapped is known by identity and time: reading it takes too long,
+		 * unless the user wants everything kept. */
+		if (rec.size <= s->cap.copy_limit || pin->exe || all)
+			r = ckpti_store_pin(s->store, pin->fd, 1, rec.hash, name, err);
 		if (r < 0)
 			return r;
 		r = ckpti_image_add(&s->img, CKPTI_R_MAPFILE, &rec, sizeof(rec), strs, 2, NULL, 0,

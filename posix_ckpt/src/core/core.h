@@ -95,7 +95,6 @@ struct ckpti_running {
 	uint64_t set_id;
 	int root_pid;
 	unsigned nprocs, nthreads;
-	unsigned restarts;
 	uint64_t last_generation; /* 0: none yet */
 	int64_t last_ctime_ns;
 	char last_dir[PATH_MAX];

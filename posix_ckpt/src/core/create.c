@@ -223,7 +223,7 @@ static int commit(struct ckpti_snap *s, uint64_t stop_ns, struct ckpti_err *err)
 
 	s->stored_bytes += s->cap.content_end;
 	complete_set_record(s, stop_ns);
-	r = ckpti_snap_pins(s, true, err);
+	r = ckpti_snap_pins(s, req->upgrade, err);
 	ckpti_trace_phase("pins", 0);
 	if (r == 0)
 		r = ckpti_store_hash(s->store, &s->img, req->progress, req->progress_arg, err);
@@ -321,6 +321,13 @@ static int checkpoint(struct ckpti_set *set, struct ckpti_store *store,
 	return r;
 }
 
+static int become_owner(const struct ckpti_set *set, struct ckpti_err *err)
+{
+	const struct ckpti_procinfo *p = &set->member[0].info;
+
+	return ckpti_owner_become(p->uid[0], p->gid[0], p->groups, p->ngroups, err);
+}
+
 int ckpti_create(const struct ckpti_create_req *req, struct ckpti_create_result *ret,
 		 struct ckpti_err *err)
 {
@@ -337,7 +344,7 @@ int ckpti_create(const struct ckpti_create_req *req, struct ckpti_create_result 
 	ckpti_trace_phase("scan", 0);
 	/* The statefile and everything that a user can choose is touched as the user. */
 	if (r == 0)
-		r = ckpti_owner_become(set.member[0].info.uid[0], set.member[0].info.gid[0], err);
+		r = become_owner(&set, err);
 	if (r == 0 && req->dryrun) {
 		r = dry_run(&set, ret, err);
 		ckpti_set_done(&set, r, 0);

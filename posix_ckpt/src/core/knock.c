@@ -25,6 +25,7 @@
 #include "core/set.h"
 
 #define STOP_LIMIT_MS 100 /* for a thread to reach the border of the kernel */
+#define MANY_TIMES    5   /* who takes the signal so often without coming in is not our handler */
 
 /* Calls fn for each live thread until it returns non-zero; that value. */
 static int each_thread(int pid, int (*fn)(void *arg, const struct ckpti_procinfo *t), void *arg)
@@ -76,7 +77,7 @@ static int queue(const struct ckpti_set *set, struct ckpti_member *m, int tid, i
 	add_syscall(tid, &info);
 	if (syscall(SYS_rt_tgsigqueueinfo, m->info.pid, tid, set->signo, &info) < 0)
 		return -errno;
-	m->asked |= code == CKPTI_SI_REQUEST;
+	m->asked += code == CKPTI_SI_REQUEST;
 	return 0;
 }
 
@@ -202,7 +203,6 @@ struct missing {
 	struct ckpti_procinfo has_it; /* has the signal and did not take it; pid 0: none */
 	struct ckpti_procinfo
 		outside; /* does not stand in our handler, which has everything blocked */
-	bool inside;     /* another does */
 };
 
 static int look_for_missing(void *arg, const struct ckpti_procinfo *t)
@@ -214,11 +214,18 @@ static int look_for_missing(void *arg, const struct ckpti_procinfo *t)
 		s->has_it = *t;
 		return 1;
 	}
-	if ((t->sig_blocked | never) == ~0ULL)
-		s->inside = true;
-	else if (!s->outside.pid)
+	if ((t->sig_blocked | never) != ~0ULL && !s->outside.pid)
 		s->outside = *t;
 	return 0;
+}
+
+/* In vfork() the kernel keeps the parent until the child has its own memory. */
+static bool has_vfork_child(const struct ckpti_set *set, const struct ckpti_member *m)
+{
+	for (size_t i = 0; i < set->n; i++)
+		if (set->member[i].info.ppid == m->info.pid && shares_memory(&set->member[i].info))
+			return true;
+	return false;
 }
 
 static const char *reason(const struct ckpti_set *set, const struct ckpti_member *m,
@@ -230,11 +237,13 @@ static const char *reason(const struct ckpti_set *set, const struct ckpti_member
 		return "is stopped; send it SIGCONT first";
 	if (shares_memory(&m->info))
 		return "was made by vfork() and executes no program";
+	if (t->state == 'D' && has_vfork_child(set, m))
+		return "waits for its child of vfork(), which executes no program";
 	if (t->state == 'D')
 		return "sleeps uninterruptibly in the kernel";
 	if (t->sig_blocked & s->bit && (s->has_it.pid || !m->asked))
 		return "keeps the signal of checkpoints blocked by a raw system call";
-	if (m->asked && !s->has_it.pid && !s->inside)
+	if (m->asked >= MANY_TIMES)
 		return set->signo == SIGRTMAX - 2
 			       ? "took the signal of checkpoints for itself; if the program uses that "
 				 "number, start it with another one in CKPT_SIGNO"

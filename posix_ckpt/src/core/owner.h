@@ -3,12 +3,15 @@
 #ifndef CKPT_CORE_OWNER_H
 #define CKPT_CORE_OWNER_H
 
+#include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "util/err.h"
 
-/* Give up root for good and become uid, gid; nothing happens when we are that user already.
- * -EPERM when we are neither root nor that user. */
-int ckpti_owner_become(uid_t uid, gid_t gid, struct ckpti_err *err);
+/* Give up root for good and become uid, gid with these supplementary groups; nothing happens when we
+ * are that user already.  -EPERM when we are neither root nor that user. */
+int ckpti_owner_become(uid_t uid, gid_t gid, const uint32_t *groups, size_t ngroups,
+		       struct ckpti_err *err);
 
 #endif

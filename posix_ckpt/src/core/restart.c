@@ -52,13 +52,14 @@ static int load(struct ckpti_life *life, struct ckpti_err *err)
 /* Root may restart a user's image, but then becomes that user first. */
 static int become_owner(const struct ckpti_life *life, struct ckpti_err *err)
 {
+	struct ckpti_view v, groups = {0};
 	struct ckpti_r_proc p;
-	struct ckpti_view v;
 
 	if (!ckpti_image_first(&life->img, CKPTI_R_PROC, &v))
 		return ckpti_err(err, -EBADMSG, "the image has no processes");
 	CKPTI_FIXED(&v, &p);
-	return ckpti_owner_become(p.uid[0], p.gid[0], err);
+	(void)ckpti_image_find(&life->img, CKPTI_R_GROUPS, (uint32_t)p.pid, &groups);
+	return ckpti_owner_become(p.uid[0], p.gid[0], groups.array, groups.count, err);
 }
 
 /* The number by which we know the process that the builder calls `inner`. */
@@ -141,12 +142,14 @@ static int supervise(struct ckpti_life *life, int ctl, pid_t builder, int sfd, i
 			(void)waitpid(builder, NULL, 0);
 			return msg.err.code ? msg.err.code : -EIO;
 		}
-		if (msg.type == CKPTI_CTL_STARTED && life->req->started)
-			life->req->started(life->req->started_arg,
-					   life->ids == CKPTI_IDS_PRIVATE
-						   ? outer_pid(builder, msg.value)
-						   : msg.value,
+		if (msg.type == CKPTI_CTL_STARTED && life->req->started) {
+			int pid = life->ids == CKPTI_IDS_PRIVATE ? outer_pid(builder, msg.value)
+								 : msg.value;
+
+			/* It may have ended before we looked: then its own number is all there is. */
+			life->req->started(life->req->started_arg, pid ? pid : msg.value,
 					   life->set.generation);
+		}
 		if (msg.type == CKPTI_CTL_ENDED) {
 			*ret_wstatus = msg.value;
 			return 0;

@@ -32,10 +32,10 @@ struct ckpti_member {
 	uint64_t bare_ns; /* since when it has been seen unable to take a signal, 0: it is able */
 	uint64_t knock_ns;
 	uint64_t silent_ns; /* since when it has been knocked at in vain */
-	bool asked;         /* a thread of it has been asked to lead */
+	unsigned asked;     /* times that a thread of it has been asked to lead */
 	bool prepared;
 	bool looked_around; /* its surroundings have been found usual */
-	bool held; /* said that it holds checkpoints off */
+	bool held;          /* said that it holds checkpoints off */
 };
 
 struct ckpti_set {

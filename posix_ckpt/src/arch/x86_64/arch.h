@@ -50,6 +50,17 @@ static inline int arch_uc_at_syscall(const ucontext_t *uc)
 	       ip[-1] == 0x05;
 }
 
+/* The kernel has set the frame to repeat call nr, which was seen to return to this address. */
+static inline int arch_uc_repeats(const ucontext_t *uc, long nr, uint32_t ip_low)
+{
+	return arch_uc_ret(uc) == nr && (uint32_t)arch_uc_ip(uc) + 2 == ip_low;
+}
+
+static inline long arch_uc_arg2(const ucontext_t *uc)
+{
+	return (long)uc->uc_mcontext.gregs[REG_RSI];
+}
+
 static inline void arch_uc_rewind(ucontext_t *uc, long nr)
 {
 	uc->uc_mcontext.gregs[REG_RAX] = nr;
