@@ -43,12 +43,14 @@ class Bench:
         self.image = self.dir / "state"
         self.trace = self.dir / "trace.jsonl"
         self.plain_file = self.dir / "plain"
+        self.running = []
 
     # ---- processes under test ------------------------------------------------------------
 
     def start_idle(self, threads, mib):
         p = subprocess.Popen([self.cpr, "run", self.programs / "idle", str(threads), str(mib),
                               self.plain_file], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        self.running.append(p)
         if p.stdout.readline() != b"ready\n":
             sys.exit("bench: the idle program did not start")
         # A pipe to us cannot be in an image; the program has said all that it will.
@@ -58,6 +60,13 @@ class Bench:
     def stop(self, p):
         p.kill()
         p.wait(WAIT_S)
+
+    def clean_up(self):
+        for p in self.running:
+            if p.poll() is None:
+                p.terminate()  # cpr -r hands it on to what it restarted
+                p.wait(WAIT_S)
+        shutil.rmtree(self.dir, ignore_errors=True)
 
     def traced(self, command, **kwargs):
         self.trace.unlink(missing_ok=True)
@@ -201,6 +210,7 @@ class Bench:
 
     def one_restart(self):
         p = self.traced(["-r", str(self.image), "-q"])
+        self.running.append(p)
         limit = time.monotonic() + WAIT_S
         while True:
             phases = self.phases()
@@ -329,7 +339,7 @@ def main():
             result[name] = todo[name]()
             print_tree(result[name], name)
     finally:
-        shutil.rmtree(args.dir, ignore_errors=True)
+        bench.clean_up()
     verdicts = judge(result)
     for v in verdicts:
         print(f"{'ok  ' if v['ok'] else 'MISS'} {v['name']}: {v['value']:.3f}, "

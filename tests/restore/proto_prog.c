@@ -179,6 +179,10 @@ static void answer(const char *format, long a, long b, long c, long d)
 
 static void created(long r)
 {
+	struct ckpt_error e;
+
+	if (r < 0 && ckpt_lasterror(&e) == 0)
+		(void)fprintf(stderr, "%s\n", e.text);
 	answer("%ld %ld %ld %ld", r, r < 0 ? errno : 0, ckpt_restarts(), (long)ckpt_generation());
 }
 

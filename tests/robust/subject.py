@@ -83,8 +83,9 @@ class Subject:
         try:
             output = process.communicate(timeout=limit)[0]
         except subprocess.TimeoutExpired:
+            # Not read to its end: what cpr has started may hold the pipe open.
             process.kill()
-            process.communicate()
+            process.wait()
             raise Failure(f"cpr did not end within {limit} s") from None
         return process.returncode, output
 

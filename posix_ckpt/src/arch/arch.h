@@ -8,6 +8,8 @@
  *   arch_uc_decode_nr(uc)                number of that call, read from its code; -1 unknown
  *   arch_uc_rewind(uc, nr)               make the frame repeat system call nr
  *   arch_uc_forward(uc, ret)             undo that: the call has returned ret
+ *   arch_uc_repeats(uc, nr, ip)          has the kernel set the frame to repeat call nr?
+ *   arch_uc_arg2(uc)                     second argument of the call that the frame is in
  *   arch_thread_bases(&fs, &gs)          thread pointer registers of the caller
  *   arch_set_thread_bases(fs, gs)
  *   arch_call_on_stack(fn, arg, top)     call fn(arg) on another stack and come back

@@ -81,6 +81,11 @@ int ckpti_life_objects(struct ckpti_life *life, struct ckpti_err *err);
 int ckpti_life_settle(struct ckpti_life *life, struct ckpti_err *err);
 void ckpti_life_close_objects(struct ckpti_life *life);
 
+/* rebuild_shm.c: one object of shared memory. */
+int ckpti_shm_make(struct ckpti_life *life, struct ckpti_life_shm *s, struct ckpti_err *err);
+int ckpti_shm_settle(struct ckpti_life *life, struct ckpti_life_shm *s, struct ckpti_err *err);
+int ckpti_shm_fd(struct ckpti_rebuild *rb, uint32_t id);
+
 /* tree.c: fork the processes; returns in the builder when all stand before their exec. */
 int ckpti_tree_build(struct ckpti_life *life, struct ckpti_err *err);
 /* A group or session of the set whose leader has ended; not the one that the root was born into. */

@@ -185,101 +185,6 @@ int ckpti_life_check(struct ckpti_life *life, struct ckpti_err *err)
 	return r;
 }
 
-/* ---- shared memory ------------------------------------------------------------------------ */
-
-static int fill_shm(struct ckpti_life *life, const struct ckpti_life_shm *s, struct ckpti_err *err)
-{
-	struct ckpti_view v;
-	size_t pos = 0;
-	uint64_t end = 0;
-
-	while (ckpti_image_next(&life->img, &pos, &v)) {
-		struct ckpti_r_extents head;
-
-		if (v.type != CKPTI_R_EXTENTS)
-			continue;
-		CKPTI_FIXED(&v, &head);
-		if (head.owner_kind != CKPTI_OWN_SHM || head.owner != s->rec.id)
-			continue;
-		for (uint64_t i = 0; i < v.count; i++) {
-			struct ckpti_e_extent e;
-			int from = -1, r;
-
-			CKPTI_ELEM(&v, i, &e);
-			for (size_t k = 0; k < life->ndata; k++)
-				if (life->data[k].id == e.datafile)
-					from = life->data[k].fd;
-			/* A file that was there may hold anything in what was a hole. */
-			if (s->existed && e.addr > end)
-				(void)fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-						(off_t)end, (off_t)(e.addr - end));
-			if (e.addr >= s->rec.size)
-				continue;
-			if (e.len > s->rec.size - e.addr)
-				e.len = s->rec.size - e.addr;
-			r = ckpti_fd_copy(from, e.off, s->fd, e.addr, e.len);
-			if (r < 0)
-				return ckpti_err_obj(err, r, 0, s->name,
-						     "cannot restore shared memory: %s",
-						     strerror(-r));
-			end = e.addr + e.len;
-		}
-	}
-	if (s->existed && s->rec.size > end)
-		(void)fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)end,
-				(off_t)(s->rec.size - end));
-	return 0;
-}
-
-static int make_shm(struct ckpti_life *life, struct ckpti_life_shm *s, struct ckpti_err *err)
-{
-	char path[PATH_MAX];
-	const char *name = s->name;
-	int fd, r = 0;
-
-	if (s->rec.kind == CKPTI_SHM_FILE && !life->rb.clone) {
-		name = ckpti_relocate(&life->rb, s->name, path);
-		fd = open(name, O_RDWR | O_CLOEXEC);
-		s->existed = fd >= 0;
-		if (fd < 0 && errno == ENOENT && ckpti_make_parents(name) == 0) {
-			fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-			if (fd >= 0 && s->rec.mode)
-				(void)fchmod(fd, s->rec.mode);
-		}
-		if (fd < 0 && (errno == EACCES || errno == EROFS)) {
-			fd = open(name, O_RDONLY | O_CLOEXEC); /* mapped for reading only */
-			s->existed = fd >= 0;
-		}
-	} else {
-		fd = memfd_create(s->rec.kind == CKPTI_SHM_ANON ? "shared" : name,
-				  MFD_CLOEXEC | MFD_ALLOW_SEALING);
-		if (fd < 0) /* a path is too long a name */
-			fd = memfd_create("shared", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-		if (fd >= 0 && s->rec.mode)
-			(void)fchmod(fd, s->rec.mode);
-	}
-	if (fd < 0)
-		return ckpti_err_obj(err, -errno, 0, name, "cannot make shared memory: %s",
-				     strerror(errno));
-	s->fd = fd;
-	if (s->existed)
-		return 0;
-	if (ftruncate(fd, (off_t)s->rec.size) < 0)
-		r = ckpti_err_obj(err, -errno, 0, name, "cannot make shared memory: %s",
-				  strerror(errno));
-	return r < 0 ? r : fill_shm(life, s, err);
-}
-
-static int shm_fd(struct ckpti_rebuild *rb, uint32_t id)
-{
-	struct ckpti_life *life = (void *)((char *)rb - offsetof(struct ckpti_life, rb));
-
-	for (size_t i = 0; i < life->nshm; i++)
-		if (life->shm[i].rec.id == id)
-			return life->shm[i].fd;
-	return -ENOENT;
-}
-
 /* ---- descriptors -------------------------------------------------------------------------- */
 
 /* Three pipes, and what a kind may have open beside its description for a moment. */
@@ -419,7 +324,7 @@ int ckpti_life_objects(struct ckpti_life *life, struct ckpti_err *err)
 		lim.rlim_cur = lim.rlim_max;
 		(void)setrlimit(RLIMIT_NOFILE, &lim);
 	}
-	rb->shm_fd = shm_fd;
+	rb->shm_fd = ckpti_shm_fd;
 	need = (int)(life->ndata + life->nshm + rb->ndesc) + SPARE_NUMBERS;
 	next = find_gap(life, need);
 	if (next < 0)
@@ -428,7 +333,7 @@ int ckpti_life_objects(struct ckpti_life *life, struct ckpti_err *err)
 	life->desc_end = next + need;
 	r = open_data(life, &next, err);
 	for (size_t i = 0; r == 0 && i < life->nshm; i++) {
-		r = make_shm(life, &life->shm[i], err);
+		r = ckpti_shm_make(life, &life->shm[i], err);
 		if (r == 0)
 			r = move_up(&life->shm[i].fd, &next, err);
 	}
@@ -452,21 +357,8 @@ int ckpti_life_settle(struct ckpti_life *life, struct ckpti_err *err)
 {
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < life->nshm; i++) {
-		struct ckpti_life_shm *s = &life->shm[i];
-
-		if (s->existed && (fcntl(s->fd, F_GETFL) & O_ACCMODE) == O_RDWR) {
-			if (ftruncate(s->fd, (off_t)s->rec.size) < 0)
-				r = ckpti_err_obj(err, -errno, 0, s->name, "cannot be resized: %s",
-						  strerror(errno));
-			else
-				r = fill_shm(life, s, err);
-			if (s->rec.mode)
-				(void)fchmod(s->fd, s->rec.mode);
-		}
-		if (r == 0 && s->rec.seals && !s->existed)
-			(void)fcntl(s->fd, F_ADD_SEALS, s->rec.seals);
-	}
+	for (size_t i = 0; r == 0 && i < life->nshm; i++)
+		r = ckpti_shm_settle(life, &life->shm[i], err);
 	for (size_t i = 0; r == 0 && i < life->rb.ndesc; i++)
 		if (life->rb.desc[i].kind->settle)
 			r = life->rb.desc[i].kind->settle(&life->rb, &life->rb.desc[i], err);

@@ -76,6 +76,9 @@ static int check_namespaces(const struct ckpti_set *set, const struct ckpti_memb
 		if (same_namespace(pid, getpid(), ns->name) ||
 		    (ns->ours && builder && same_namespace(pid, builder, ns->name)))
 			continue;
+		/* A process that is ending has no namespaces any more. */
+		if (namespace_of(pid, namespaces[0].name) < 0)
+			return -EAGAIN;
 		return ckpti_err_obj(err, -ENOTSUP, pid, m->info.comm,
 				     "is in another %s namespace than cpr", ns->what);
 	}
@@ -100,14 +103,14 @@ static const struct {
 static int check_thread(const struct ckpti_member *m, int tid, struct ckpti_err *err)
 {
 	const struct ckpti_procinfo *p = &m->info;
-	struct ckpti_procinfo t;
+	struct ckpti_procinfo t = {.pid = tid};
 
 	for (size_t i = 0; i < sizeof(shareable) / sizeof(shareable[0]); i++)
 		if (compare(p->pid, tid, shareable[i].type) > 0)
 			return ckpti_err_obj(err, -ENOTSUP, p->pid, p->comm,
 					     "its thread %d has %s of its own (unshare)", tid,
 					     shareable[i].what);
-	if (ckpti_procfs_read(tid, &t) < 0)
+	if (ckpti_procfs_status(&t) < 0)
 		return 0;
 	/* Its handler's system calls may be fatal: asked before it is signalled. */
 	if (t.seccomp)
@@ -144,6 +147,9 @@ static int check_sharing(struct ckpti_set *set, const struct ckpti_member *m, st
 
 	if (!parent || parent->state == CKPTI_MEMBER_ZOMBIE)
 		return 0;
+	/* A child of vfork(), about to execute a program or to end: it has nothing of its own yet. */
+	if (compare(m->info.pid, parent->info.pid, KCMP_VM) == 0)
+		return -EAGAIN;
 	for (size_t i = 0; i < sizeof(shareable) / sizeof(shareable[0]); i++)
 		if (compare(m->info.pid, parent->info.pid, shareable[i].type) == 0)
 			return ckpti_err_obj(err, -ENOTSUP, m->info.pid, m->info.comm,

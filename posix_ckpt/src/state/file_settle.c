@@ -36,23 +36,23 @@ static int make_kept(const struct ckpti_rebuild *rb, const char *base, const cha
 }
 
 /* Keep bytes [from, st_size) of the file before they go. */
-static int keep(struct ckpti_rebuild *rb, const struct ckpti_file *f, int fd, const struct stat *st,
+static int keep(struct ckpti_rebuild *rb, const char *path, int fd, const struct stat *st,
 		uint64_t from, const char *what, struct ckpti_err *err)
 {
-	const char *slash = strrchr(f->path, '/');
+	const char *slash = strrchr(path, '/');
 	char name[PATH_MAX], base[PATH_MAX];
 	int out, r;
 
-	out = make_kept(rb, f->path, what, name, sizeof(name));
+	out = make_kept(rb, path, what, name, sizeof(name));
 	if (out == -EACCES || out == -EPERM || out == -EROFS) {
 		r = snprintf(base, sizeof(base), "%s/%s", ckpti_store_path(rb->store),
-			     slash ? slash + 1 : f->path);
+			     slash ? slash + 1 : path);
 		if (r < (int)sizeof(base))
 			out = make_kept(rb, base, what, name, sizeof(name));
 	}
 	if (out < 0)
-		return ckpti_err_obj(err, out, 0, f->path,
-				     "cannot keep what '%.200s' holds now as %s: %s", f->path, what,
+		return ckpti_err_obj(err, out, 0, path,
+				     "cannot keep what '%.200s' holds now as %s: %s", path, what,
 				     strerror(-out));
 	r = ckpti_fd_copy(fd, from, out, 0, (uint64_t)st->st_size - from);
 	if (r == 0 && (fchmod(out, st->st_mode & 0777) < 0 || fdatasync(out) < 0))
@@ -62,12 +62,18 @@ static int keep(struct ckpti_rebuild *rb, const struct ckpti_file *f, int fd, co
 		r = -errno;
 	if (r < 0) {
 		(void)unlink(name);
-		(void)ckpti_err_obj(err, r, 0, f->path,
-				    "cannot keep what '%.200s' holds now in '%.100s': %s", f->path,
+		(void)ckpti_err_obj(err, r, 0, path,
+				    "cannot keep what '%.200s' holds now in '%.100s': %s", path,
 				    name, strerror(-r));
 	}
 	(void)close(out);
 	return r;
+}
+
+int ckpti_file_keep(struct ckpti_rebuild *rb, const char *path, int fd, const struct stat *st,
+		    struct ckpti_err *err)
+{
+	return keep(rb, path, fd, st, 0, "old", err);
 }
 
 /* Bring the open file back to its recorded state; does nothing when it is there already, as the
@@ -89,7 +95,7 @@ static int fit(struct ckpti_rebuild *rb, const struct ckpti_file *f, int fd, str
 				     "'%.200s' has become shorter during the restart", f->path);
 	}
 	if (!equal) {
-		r = keep(rb, f, fd, &st, 0, "old", err);
+		r = keep(rb, f->path, fd, &st, 0, "old", err);
 		/* First: another file of that name may be open to those who could not read this one. */
 		if (r == 0 && (st.st_mode & 07777) != f->rec.mode && fchmod(fd, f->rec.mode) < 0)
 			r = ckpti_err_obj(err, -errno, 0, f->path,
@@ -99,7 +105,7 @@ static int fit(struct ckpti_rebuild *rb, const struct ckpti_file *f, int fd, str
 	}
 	if ((uint64_t)st.st_size == f->rec.size)
 		return 0;
-	r = keep(rb, f, fd, &st, f->rec.size, "tail", err);
+	r = keep(rb, f->path, fd, &st, f->rec.size, "tail", err);
 	if (r == 0 && ftruncate(fd, (off_t)f->rec.size) < 0)
 		r = ckpti_err_obj(err, -errno, 0, f->path, "cannot truncate '%.200s': %s", f->path,
 				  strerror(errno));

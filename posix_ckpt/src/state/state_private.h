@@ -41,6 +41,9 @@ int ckpti_fd_reopen(int fd, int flags);
 int ckpti_fd_copy(int in, uint64_t from, int out, uint64_t to, uint64_t len);
 /* pwrite() all of it.  0 or -errno. */
 int ckpti_fd_pwrite(int fd, const void *buf, size_t len, uint64_t off);
+/* Keep what the open file at `path` holds beside it as .ckpt-old.GENERATION before it is overwritten. */
+int ckpti_file_keep(struct ckpti_rebuild *rb, const char *path, int fd, const struct stat *st,
+		    struct ckpti_err *err);
 /* Make the directories above path that are missing. */
 int ckpti_make_parents(const char *path);
 

@@ -177,15 +177,14 @@ static int peek_stream(int fd, struct queue *q, const struct ckpti_desc *d, stru
 	return 0;
 }
 
-/* Did the last message come from the socket that diag tells of?  NULL: from one without a name. */
-static bool is_sender(const struct queue *q, const struct ckpti_unix_diag *diag)
+/* Did the last message come from a socket of this name? */
+static bool is_sender(const struct queue *q, const char *name, size_t len)
 {
-	size_t len = 0;
+	size_t have = 0;
 
 	if (q->from_len > offsetof(struct sockaddr_un, sun_path))
-		len = q->from_len - offsetof(struct sockaddr_un, sun_path);
-	return len == (diag ? diag->name_len : 0) &&
-	       (!len || memcmp(q->from.sun_path, diag->name, len) == 0);
+		have = q->from_len - offsetof(struct sockaddr_un, sun_path);
+	return have == len && memcmp(q->from.sun_path, name, len) == 0;
 }
 
 /* Who sent the last message: OBJ id, 0 for a socket without a name, or -EAGAIN when it is not in the
@@ -196,16 +195,16 @@ static int64_t find_sender(struct ckpti_capture *cap, const struct ckpti_desc *d
 	const struct ckpti_unix_diag *diag;
 	size_t i;
 
-	if (is_sender(q, peer))
+	if (peer ? is_sender(q, peer->name, peer->name_len) : is_sender(q, "", 0))
 		return peer_id;
 	if (peer && peer->peer == (uint32_t)d->st.st_ino)
 		return -EAGAIN;
 	q->strangers = true;
-	if (is_sender(q, NULL))
+	if (is_sender(q, "", 0))
 		return 0;
 	for (i = 0; i < cap->ndesc; i++)
 		if (cap->desc[i].kind == &ckpti_kind_unix && get_diag(&cap->desc[i], &diag) == 0 &&
-		    diag->type == SOCK_DGRAM && is_sender(q, diag))
+		    diag->type == SOCK_DGRAM && is_sender(q, diag->name, diag->name_len))
 			return cap->desc[i].id;
 	return -EAGAIN;
 }

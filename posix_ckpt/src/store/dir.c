@@ -288,6 +288,8 @@ int ckpti_store_open_ours(const struct ckpti_store *st, const char *name, int fl
 
 	/* O_NONBLOCK: a FIFO under the name of a data file must not make us hang. */
 	fd = openat(st->dirfd, name, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0 && errno == ELOOP)
+		return ckpti_err(err, -EPERM, "'%s' in '%s' is a link", name, st->path);
 	if (fd < 0)
 		return ckpti_store_fail(st, err, -errno, "open", name);
 	if (fstat(fd, &sb) < 0) {

@@ -18,12 +18,15 @@
 static int pin_file(struct ckpti_store *st, uint32_t id, const char *name, uint64_t size,
 		    struct ckpti_err *err)
 {
+	struct ckpti_err why = {0};
 	struct stat sb;
 	int fd, r;
 
-	fd = ckpti_store_open_ours(st, name, O_RDONLY, &sb, err);
+	fd = ckpti_store_open_ours(st, name, O_RDONLY, &sb, &why);
+	if (fd == -ENOENT)
+		return ckpti_err(err, -EBADMSG, "'%s' in '%s' is missing", name, st->path);
 	if (fd < 0)
-		return fd;
+		return ckpti_err(err, fd, "%s", why.text);
 	r = ckpti_store_lock_file(fd, F_RDLCK);
 	if (r < 0) {
 		close(fd);
