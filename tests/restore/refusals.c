@@ -220,7 +220,7 @@ static int refused_as(const struct refused *row, const char *dir, pid_t pid)
 static int try_row(size_t group, size_t i, int pipe_end)
 {
 	const struct refused *row = &groups[group].rows[i];
-	char dir[64], g[16], n[16], port[16];
+	char dir[64], g[24], n[24], port[16];
 	char *const argv[] = {(char *)(uintptr_t)cpr,
 			      (char *)(uintptr_t) "run",
 			      (char *)(uintptr_t) "--",

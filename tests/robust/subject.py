@@ -48,7 +48,7 @@ class Subject:
 
     def popen(self, command, **options):
         return subprocess.Popen(command, cwd=self.dir, env=self.env, stdin=subprocess.DEVNULL,
-                                **as_user(self.uid), **options)
+                                **{**as_user(self.uid), **options})
 
     def start_logged(self, command, name, **how):
         """Its own log: an output file of the test would be one of the program's files."""
@@ -119,8 +119,9 @@ class Subject:
         if status != 0:
             raise Failure(f"cpr verify ended with {status}: {output}")
 
-    def must_restart(self, image=None):
-        """Kill what runs, restart, let it end: it finds its memory as it was."""
+    def must_restart(self, image=None, check=None):
+        """Kill what runs, restart, let it end: it finds its memory as it was.  check() is called while
+        it runs."""
         kill_set(self.set_id)
         self.process.wait()
         for name in "intact", "end":
@@ -130,6 +131,8 @@ class Subject:
         wait_for("the restart", lambda: re.search(rb"^cpr: restarted ", slurp(log), re.M) or
                  self.process.poll() is not None)
         time.sleep(0.1)
+        if check:
+            check()
         self.must_end(log)
 
     def must_end(self, log=None):

@@ -89,10 +89,11 @@ static int new_ids_possible(const struct ckpti_life *life, struct ckpti_err *err
 		return 0;
 	return ckpti_err(
 		err, -EADDRINUSE,
-		"process numbers of the image are taken here, private namespaces are "
-		"forbidden (see user.max_user_namespaces), and %zu processes that know each "
-		"other's numbers cannot get new ones",
-		life->nproc);
+		"%zu processes that know each other's numbers cannot get new ones%s", life->nproc,
+		life->req->ids == CKPTI_IDS_NEW
+			? ""
+			: "; the old ones are taken here or may not be chosen, and private "
+			  "namespaces are forbidden (see user.max_user_namespaces)");
 }
 
 int ckpti_ids_decide(struct ckpti_life *life, struct ckpti_err *err)

@@ -78,6 +78,8 @@ struct ckpti_life {
 /* rebuild.c: objects of the set, in the builder. */
 int ckpti_life_check(struct ckpti_life *life, struct ckpti_err *err); /* changes nothing */
 int ckpti_life_objects(struct ckpti_life *life, struct ckpti_err *err);
+/* Descriptor of a data file of the image, -1 when there is none of that id. */
+int ckpti_life_data_fd(const struct ckpti_life *life, uint32_t id);
 int ckpti_life_settle(struct ckpti_life *life, struct ckpti_err *err);
 void ckpti_life_close_objects(struct ckpti_life *life);
 

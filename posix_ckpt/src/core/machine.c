@@ -34,7 +34,7 @@ static void read_line(const char *path, const char *key, char *buf, size_t size)
 			while (*p == ' ' || *p == '\t')
 				p++;
 		}
-		(void)snprintf(buf, size, "%s", p);
+		(void)snprintf(buf, size, "%.*s", (int)size - 1, p);
 		buf[strcspn(buf, "\n")] = 0;
 		break;
 	}

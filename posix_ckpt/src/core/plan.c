@@ -41,22 +41,6 @@ static uint64_t append(struct block *b, const void *data, uint64_t len)
 	return off;
 }
 
-static int data_fd(const struct ckpti_life *life, uint32_t id)
-{
-	for (size_t i = 0; i < life->ndata; i++)
-		if (life->data[i].id == id)
-			return life->data[i].fd;
-	return -1;
-}
-
-static int shm_fd(const struct ckpti_life *life, uint32_t id)
-{
-	for (size_t i = 0; i < life->nshm; i++)
-		if (life->shm[i].rec.id == id)
-			return life->shm[i].fd;
-	return -1;
-}
-
 static const char *pin_path(const struct ckpti_life *life, uint32_t id)
 {
 	for (size_t i = 0; i < life->npin; i++)
@@ -90,7 +74,7 @@ static uint64_t add_extents(struct ckpti_life *life, int pid, struct block *b, u
 			pe.addr = e.addr;
 			pe.len = e.len;
 			pe.off = e.off;
-			pe.fd = data_fd(life, e.datafile);
+			pe.fd = ckpti_life_data_fd(life, e.datafile);
 			(void)append(b, &pe, sizeof(pe));
 			(*ret_n)++;
 		}
@@ -131,7 +115,7 @@ static void source_of(struct ckpti_life *life, const struct ckpti_e_vma *v,
 	case CKPTI_VMA_SHMPRIV:
 		pv->source = CKPTI_MAP_FD;
 		pv->shared = v->kind == CKPTI_VMA_SHM;
-		pv->fd = shm_fd(life, v->obj);
+		pv->fd = ckpti_shm_fd(&life->rb, v->obj);
 		break;
 	default:
 		pv->source = CKPTI_MAP_ANON;

@@ -274,6 +274,14 @@ static int find_gap(const struct ckpti_life *life, int need)
 	return first;
 }
 
+int ckpti_life_data_fd(const struct ckpti_life *life, uint32_t id)
+{
+	for (size_t i = 0; i < life->ndata; i++)
+		if (life->data[i].id == id)
+			return life->data[i].fd;
+	return -1;
+}
+
 /* One by one: opened files must not use up the numbers that they are to have. */
 static int open_data(struct ckpti_life *life, int *next, struct ckpti_err *err)
 {

@@ -22,14 +22,6 @@ static int failed(struct ckpti_err *err, const struct ckpti_life_shm *s, const c
 	return ckpti_err_obj(err, r, 0, s->name, "%s: %s", what, strerror(-r));
 }
 
-static int data_fd(const struct ckpti_life *life, uint32_t id)
-{
-	for (size_t i = 0; i < life->ndata; i++)
-		if (life->data[i].id == id)
-			return life->data[i].fd;
-	return -1;
-}
-
 /* Write the saved content to fd, an empty object of the right size. */
 static int fill(const struct ckpti_life *life, const struct ckpti_life_shm *s, int fd,
 		struct ckpti_err *err)
@@ -54,7 +46,8 @@ static int fill(const struct ckpti_life *life, const struct ckpti_life_shm *s, i
 				continue;
 			if (e.len > s->rec.size - e.addr)
 				e.len = s->rec.size - e.addr;
-			r = ckpti_fd_copy(data_fd(life, e.datafile), e.off, fd, e.addr, e.len);
+			r = ckpti_fd_copy(ckpti_life_data_fd(life, e.datafile), e.off, fd, e.addr,
+					  e.len);
 			if (r < 0)
 				return failed(err, s, "cannot restore shared memory", r);
 		}

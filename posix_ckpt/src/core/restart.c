@@ -54,11 +54,19 @@ static int become_owner(const struct ckpti_life *life, struct ckpti_err *err)
 {
 	struct ckpti_view v, groups = {0};
 	struct ckpti_r_proc p;
+	struct stat dir;
+	int r;
 
 	if (!ckpti_image_first(&life->img, CKPTI_R_PROC, &v))
 		return ckpti_err(err, -EBADMSG, "the image has no processes");
 	CKPTI_FIXED(&v, &p);
 	(void)ckpti_image_find(&life->img, CKPTI_R_GROUPS, (uint32_t)p.pid, &groups);
+	if (fstat(ckpti_store_dirfd(life->store), &dir) < 0)
+		return ckpti_err(err, -errno, "cannot examine '%s': %s",
+				 ckpti_store_path(life->store), strerror(errno));
+	r = ckpti_owner_check(&dir, p.uid[0], p.gid[0], groups.array, groups.count, err);
+	if (r < 0)
+		return r;
 	return ckpti_owner_become(p.uid[0], p.gid[0], groups.array, groups.count, err);
 }
 

@@ -385,6 +385,11 @@ int ckpti_set_eligible(struct ckpti_set *set, struct ckpti_member *m, struct ckp
 	/* Neither could root restart processes of several users: it becomes the owner. */
 	if ((getuid() != 0 && p->uid[0] != getuid()) || p->uid[0] != set->member[0].info.uid[0])
 		return ckpti_err_obj(err, -EPERM, pid, p->comm, "belongs to another user");
+	/* Where the kernel asks for the rights of a debugger it asks for equal groups, too. */
+	if (getuid() != 0 && p->gid[0] != getgid())
+		return ckpti_err_obj(err, -EPERM, pid, p->comm,
+				     "runs with group %u and cpr with group %u, see newgrp(1)",
+				     p->gid[0], getgid());
 	if (p->tracer && p->tracer != getpid())
 		return ckpti_err_obj(
 			err, -EPERM, pid, p->comm,

@@ -55,14 +55,26 @@ static bool same_namespace(int pid, int other, const char *name)
 	return mine == -EACCES || mine == -EPERM || mine == namespace_of(other, name);
 }
 
-/* Who restarted the set, and stays as the parent of its root; 0 when it has never been restarted. */
+static bool is_member(const struct ckpti_set *set, int pid)
+{
+	for (size_t i = 0; i < set->n; i++)
+		if (set->member[i].info.pid == pid)
+			return true;
+	return false;
+}
+
+/* Who restarted the set, and stays as the parent of its root; 0 when it has never been restarted.
+ * Before the muster the members stand in no order: the root may be any of them. */
 static int builder_of(const struct ckpti_set *set)
 {
 	struct ckpti_procinfo p;
 
-	if (ckpti_procfs_read(set->member[0].info.ppid, &p) < 0 || strcmp(p.comm, "cpr") != 0)
-		return 0;
-	return p.pid;
+	for (size_t i = 0; i < set->n; i++)
+		if (!is_member(set, set->member[i].info.ppid) &&
+		    ckpti_procfs_read(set->member[i].info.ppid, &p) == 0 &&
+		    strcmp(p.comm, "cpr") == 0)
+			return p.pid;
+	return 0;
 }
 
 static int check_namespaces(const struct ckpti_set *set, const struct ckpti_member *m,
@@ -106,7 +118,9 @@ static int check_thread(const struct ckpti_member *m, int tid, struct ckpti_err 
 	struct ckpti_procinfo t = {.pid = tid};
 
 	for (size_t i = 0; i < sizeof(shareable) / sizeof(shareable[0]); i++)
-		if (compare(p->pid, tid, shareable[i].type) > 0)
+		/* A thread that is ending has given up its memory first. */
+		if (compare(p->pid, tid, shareable[i].type) > 0 &&
+		    compare(p->pid, tid, KCMP_VM) == 0)
 			return ckpti_err_obj(err, -ENOTSUP, p->pid, p->comm,
 					     "its thread %d has %s of its own (unshare)", tid,
 					     shareable[i].what);

@@ -212,7 +212,6 @@ int ckpti_store_each(struct ckpti_store *st,
 	/* First list, then act: fn may remove entries. */
 	while (r == 0) {
 		errno = 0;
-		/* NOLINTNEXTLINE(concurrency-mt-unsafe): the stream is ours alone */
 		de = readdir(dir);
 		if (!de) {
 			r = -errno;

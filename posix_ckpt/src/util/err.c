@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static void fill(struct ckpti_err *err, int code, const char *fmt, va_list ap)
+__attribute__((format(printf, 3, 0))) static void fill(struct ckpti_err *err, int code,
+						       const char *fmt, va_list ap)
 {
 	err->code = code;
 	(void)vsnprintf(err->text, sizeof(err->text), fmt, ap);

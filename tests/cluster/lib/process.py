@@ -28,7 +28,7 @@ class ClusterError(Exception):
     """Something failed; the text is for the user."""
 
 
-def wait_for(what, condition, limit=None):
+def wait_for(what, condition, limit=None, pause=0.02):
     """Returns the first true value of condition()."""
     limit = LIMIT if limit is None else limit
     end = time.monotonic() + limit
@@ -38,7 +38,7 @@ def wait_for(what, condition, limit=None):
             return value
         if time.monotonic() > end:
             raise ClusterError(f"waited {limit:g} s for {what}")
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 def tail(path, lines=10):
