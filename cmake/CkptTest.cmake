@@ -15,6 +15,9 @@ function(ckpt_test_properties name)
     TIMEOUT ${T_TIMEOUT} LABELS "${T_LABELS}" SKIP_RETURN_CODE 77)
 endfunction()
 
+# What the sanitized builds need: the tests of hosted code, and nothing of the rest.
+add_custom_target(hosted_tests)
+
 # ckpt_unit_test(NAME [SOURCES f...] [LIBS target...] [WRAP symbol...] [TIMEOUT s])
 # One cmocka program, from test_NAME.c unless SOURCES says otherwise.  It is linked with ckpt_hosted,
 # the archive of everything that cpr is made of: only members that are referred to come in, so a
@@ -32,6 +35,7 @@ function(ckpt_unit_test name)
   foreach(symbol IN LISTS T_WRAP)
     target_link_options(unit.${name} PRIVATE -Wl,--wrap=${symbol})
   endforeach()
+  add_dependencies(hosted_tests unit.${name})
   add_test(NAME unit.${name} COMMAND unit.${name})
   ckpt_test_properties(unit.${name} TIMEOUT ${T_TIMEOUT})
 endfunction()

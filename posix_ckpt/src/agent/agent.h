@@ -18,6 +18,7 @@ struct ckpt_hooks; /* ckpt_hooks.h, public */
 #define CKPTI_MAX_EXCLUDE 64
 #define CKPTI_MAX_HOOKS   8
 #define CKPTI_MAX_OWN_FDS 4
+#define CKPTI_TASK_NAME   "ckpt-muster" /* a thread of ours that lives for a moment, see apart.c */
 
 /* si_code values of our signals; an application's own use of the number carries others. */
 #define CKPTI_SI_REQUEST (-75) /* from the coordinator, to one thread of a process */

@@ -25,7 +25,8 @@ enum agent_phase {
 	AGENT_IDLE = 0,
 	AGENT_STARTING,
 	AGENT_MUSTER,
-	AGENT_STOPPED
+	AGENT_STOPPED,
+	AGENT_ENDING /* all are let go: who comes now is late, and no other round may begin */
 };
 
 /* What was done to hide an interruption, so that it can be undone. */
@@ -43,7 +44,7 @@ struct agent_state {
 	uint32_t release; /* counts barriers that ended; futex word */
 	uint32_t inside;  /* threads that have not left the barrier yet */
 	uint32_t npending;
-	uint32_t pending_left; /* some were left in the kernel: there was no room */
+	int32_t pending_error; /* some were left in the kernel: -E2BIG, there was no room, or why else */
 	uint32_t nforeign;     /* tasks that plug-ins left out */
 	uint32_t hidden, lost; /* interrupted system calls: hidden from the program, not hidden */
 	uint32_t resumed;      /* restarted threads that have come back; futex word */
@@ -59,6 +60,11 @@ struct agent_state {
 };
 
 extern struct agent_state agent_state;
+
+/* apart.c: run fn() where its descriptors are not the program's; its result. */
+int agent_apart(int (*fn)(void));
+/* Threads that the kernel counts, or -errno. */
+long agent_thread_count(void);
 
 /* muster.c */
 /* The caller becomes the leader: waits until the last round's threads have left, takes slot 0. */

@@ -85,7 +85,8 @@ static int claim_signal(const ucontext_t *uc, uint64_t without)
 	} zero = {0, 0};
 	uint64_t due = signals_due(uc, without);
 	uint8_t info[128];
-	long self = sys(gettid);
+	/* Asked, because this may be a child of vfork(): the agent's memory is its parent's. */
+	long pid = sys(getpid), self = sys(gettid);
 	long sig;
 
 	if (!due)
@@ -93,7 +94,7 @@ static int claim_signal(const ucontext_t *uc, uint64_t without)
 	sig = sys(rt_sigtimedwait, &due, info, &zero, 8);
 	if (sig <= 0)
 		return 0;
-	(void)sys(rt_tgsigqueueinfo, ckpti_agent.pid, self, sig, info);
+	(void)sys(rt_tgsigqueueinfo, pid, self, sig, info);
 	return 1;
 }
 

@@ -31,6 +31,13 @@ __asm__(".text\n"
 	"nop\n" /* unwinders look one byte in front */
 	"agent_sigreturn:\n\t" ARCH_SIGRETURN_CODE);
 
+/* What the page that tells a child from its parent says. */
+enum wipe {
+	WIPE_CHILD = 0, /* as fork() leaves it */
+	WIPE_OWN,
+	WIPE_ADOPTING
+};
+
 /*
  * Whose memory is this?  fork() leaves a child with a copy of the parent's state; the page that fork
  * clears tells, without any callback, also for raw clone().  A vfork child runs in its parent's own
@@ -39,17 +46,25 @@ __asm__(".text\n"
  */
 static int adopt(void)
 {
+	uint8_t child = WIPE_CHILD;
 	int pid = (int)sys(getpid);
 	long parent = sys(getppid);
 
-	if (pid == ckpti_agent.pid)
+	if (pid == __atomic_load_n(&ckpti_agent.pid, __ATOMIC_SEQ_CST))
 		return 1;
-	if (*agent_state.wipe || sys(kcmp, pid, parent, KCMP_VM) == 0)
+	if (sys(kcmp, pid, parent, KCMP_VM) == 0)
 		return 0;
-	*agent_state.wipe = 1;
-	ckpti_agent.pid = pid;
-	agent_muster_reset();
-	return 1;
+	/* Two threads may have their first signal at the same time: one does it, the other waits. */
+	if (__atomic_compare_exchange_n(agent_state.wipe, &child, WIPE_ADOPTING, 0,
+					__ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+		agent_muster_reset();
+		__atomic_store_n(&ckpti_agent.pid, pid, __ATOMIC_SEQ_CST);
+		__atomic_store_n(agent_state.wipe, WIPE_OWN, __ATOMIC_SEQ_CST);
+		return 1;
+	}
+	while (__atomic_load_n(agent_state.wipe, __ATOMIC_SEQ_CST) == WIPE_ADOPTING)
+		(void)sys(sched_yield);
+	return pid == __atomic_load_n(&ckpti_agent.pid, __ATOMIC_SEQ_CST);
 }
 
 static void report(uint32_t type, int error)
@@ -70,15 +85,25 @@ static int held(void)
 	return 1;
 }
 
+/* Why there is no checkpoint.  The other threads may run on. */
+static int refusal;
+
+static int refuse(void)
+{
+	if (agent_link_open(agent_state.nonce) < 0)
+		return 0;
+	report(refusal == -EAGAIN ? CKPTI_M_HELD : CKPTI_M_FAILED, refusal);
+	agent_link_close();
+	return 0;
+}
+
 /* On a stack of our own: stop the process, do as the coordinator says. */
 static void lead(void *arg)
 {
-	uint64_t nonce = *(uint64_t *)arg;
-	int hold, quiet, stopped = -EAGAIN;
+	int quiet, stopped = -EAGAIN;
 
-	agent_state.nonce = nonce;
+	agent_state.nonce = *(uint64_t *)arg;
 	quiet = !held() && agent_hooks_quiesce() == 0;
-	hold = !quiet;
 	if (quiet) {
 		/* IRIX: a program's SIGCKPT handler runs once before the image, in signal context.  With
 		 * checkpoint handlers registered their service thread has called it. */
@@ -86,15 +111,15 @@ static void lead(void *arg)
 			ckpti_agent.host.foreign(ckpti_agent.host.signo, NULL, NULL);
 		stopped = agent_muster();
 		/* A thread may have called ckpt_hold() before it came in. */
-		hold = stopped == 0 && held();
+		if (stopped == 0 && held())
+			stopped = -EAGAIN;
 	}
-	if (agent_link_open(nonce) == 0) {
-		if (stopped == 0 && !hold && agent_hooks_before_image() != 0)
-			stopped = -ECANCELED;
-		if (hold)
-			report(CKPTI_M_HELD, -EAGAIN);
-		else if (stopped < 0)
-			report(CKPTI_M_FAILED, stopped);
+	if (stopped < 0) {
+		refusal = stopped;
+		(void)agent_apart(refuse);
+	} else if (agent_link_open(agent_state.nonce) == 0) {
+		if (agent_hooks_before_image() != 0)
+			report(CKPTI_M_FAILED, -ECANCELED);
 		else
 			agent_serve();
 		agent_link_close();
@@ -164,7 +189,7 @@ void ckpti_agent_start(const struct ckpti_agent_host *host)
 		return;
 	}
 	agent_state.wipe = (uint8_t *)page;
-	*agent_state.wipe = 1;
+	*agent_state.wipe = WIPE_OWN;
 	agent_state.sock = -1;
 	ckpti_agent.pid = (int32_t)sys(getpid);
 	ckpti_agent.host = *host;

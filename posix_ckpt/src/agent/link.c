@@ -19,6 +19,19 @@ union control {
 	uint8_t space[CMSG_SPACE(sizeof(int))];
 };
 
+/*
+ * Everybody can read the name in /proc/net/unix, and take it when the coordinator has gone: memory and
+ * descriptors are given to a process of the same user only.
+ */
+static int is_trusted(long fd)
+{
+	struct ucred peer;
+	uint32_t len = sizeof(peer);
+
+	return sys(getsockopt, fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
+	       peer.uid == (uint32_t)sys(getuid);
+}
+
 static int connect_to(uint64_t nonce)
 {
 	static const char digit[] = "0123456789abcdef";
@@ -36,6 +49,8 @@ static int connect_to(uint64_t nonce)
 	if (fd < 0)
 		return (int)fd;
 	r = sys(connect, fd, &sa, (char *)p - (char *)&sa);
+	if (r == 0 && !is_trusted(fd))
+		r = -EACCES;
 	if (r < 0) {
 		(void)sys(close, fd);
 		return (int)r;

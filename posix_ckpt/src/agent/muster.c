@@ -17,8 +17,9 @@
 
 struct scan {
 	int pid;
-	int self;
+	int self; /* who does this: the leader, or a task apart */
 	uint32_t seen;
+	uint32_t ours; /* the leader and the task apart, who are not asked to come in */
 	uint32_t foreign;
 	uint32_t fresh;
 };
@@ -32,18 +33,22 @@ static uint8_t signalled[TID_MAX / 8];
 static int32_t knocked[AGENT_MAX_THREADS];
 static uint32_t nknocked;
 
-static int test_and_set(int tid)
+static uint8_t *byte_of(int tid)
 {
-	uint8_t bit = (uint8_t)(1U << (tid & 7));
-	uint8_t *b = &signalled[((uint32_t)tid % TID_MAX) / 8];
-	int was = *b & bit;
+	return &signalled[((uint32_t)tid % TID_MAX) / 8];
+}
 
-	*b |= bit;
-	if (!was && nknocked < AGENT_MAX_THREADS)
+static int is_signalled(int tid)
+{
+	return *byte_of(tid) >> (tid & 7) & 1;
+}
+
+static void set_signalled(int tid)
+{
+	*byte_of(tid) |= (uint8_t)(1U << (tid & 7));
+	if (nknocked < AGENT_MAX_THREADS)
 		knocked[nknocked] = tid;
-	if (!was)
-		nknocked++;
-	return was;
+	nknocked++;
 }
 
 static void clear_signalled(void)
@@ -52,7 +57,7 @@ static void clear_signalled(void)
 		memset(signalled, 0, sizeof(signalled));
 	else
 		for (uint32_t i = 0; i < nknocked; i++)
-			signalled[((uint32_t)knocked[i] % TID_MAX) / 8] = 0;
+			*byte_of(knocked[i]) = 0;
 	nknocked = 0;
 }
 
@@ -89,53 +94,46 @@ static int knock(void *arg, int dirfd, int tid)
 
 	(void)dirfd;
 	scan->seen++;
-	if (tid == scan->self)
+	if (tid == scan->self || tid == agent_state.leader) {
+		scan->ours++;
 		return 0;
+	}
 	if (agent_foreign_task(tid)) {
 		scan->foreign++;
 		return 0;
 	}
-	if (test_and_set(tid))
+	if (is_signalled(tid))
 		return 0;
-	scan->fresh++;
 	memset(&si, 0, sizeof(si));
 	si.signo = ckpti_agent.host.signo;
 	si.code = CKPTI_SI_MUSTER;
 	si.pid = scan->pid;
 	si.nonce = agent_state.nonce;
 	read_syscall(tid, &si);
-	(void)sys(rt_tgsigqueueinfo, scan->pid, tid, si.signo, &si);
+	/* The user's queue of signals may be full for a moment: it gets its own the next time. */
+	if (sys(rt_tgsigqueueinfo, scan->pid, tid, si.signo, &si) == -EAGAIN)
+		return 0;
+	set_signalled(tid);
+	scan->fresh++;
 	return 0;
 }
 
-/* Threads that the kernel counts; a dead main thread stays as a zombie until the others have gone. */
-static long thread_count(void)
+static void leave(void)
 {
-	char text[1024];
-	const char *p;
-	long r = agent_slurp("/proc/self/stat", text, sizeof(text));
-
-	if (r < 0)
-		return r;
-	p = text + r;
-	while (p > text && *p != ')')
-		p--;
-	/* behind the name: state is field 3, num_threads field 20 */
-	for (int field = 2; field < 20; field++) {
-		while (*p && *p != ' ')
-			p++;
-		if (*p)
-			p++;
-	}
-	return (long)agent_dec(&p);
+	if (__atomic_sub_fetch(&agent_state.inside, 1, __ATOMIC_SEQ_CST) == 0)
+		(void)ckpti_futex_wake(&agent_state.inside, 1);
 }
 
 void agent_muster_begin(ucontext_t *uc, const struct agent_hide *hide)
 {
-	/* A thread of the last round that has not run yet still needs its pending signals. */
-	while (__atomic_load_n(&agent_state.inside, __ATOMIC_SEQ_CST))
-		(void)sys(sched_yield);
-	agent_state.npending = agent_state.pending_left = 0;
+	uint32_t inside;
+
+	/* A thread of the last round that has not run yet still needs its pending signals.  Asleep, or
+	 * one with real-time priority would not let the others run. */
+	while ((inside = __atomic_load_n(&agent_state.inside, __ATOMIC_SEQ_CST)) != 0)
+		(void)ckpti_futex_wait(&agent_state.inside, inside, NULL);
+	agent_state.npending = 0;
+	agent_state.pending_error = 0;
 	agent_state.arrived = 0;
 	agent_state.hidden = agent_state.lost = 0;
 	agent_state.leader = (int32_t)sys(gettid);
@@ -153,9 +151,9 @@ void agent_muster_reset(void)
 	agent_state.phase = AGENT_IDLE;
 }
 
-int agent_muster(void)
+static int muster(void)
 {
-	struct scan scan = {.pid = ckpti_agent.pid, .self = agent_state.leader};
+	struct scan scan = {.pid = ckpti_agent.pid, .self = (int)sys(gettid)};
 	struct {
 		int64_t sec, nsec;
 	} step = {0, MUSTER_STEP_NS};
@@ -165,21 +163,21 @@ int agent_muster(void)
 	for (int steps = 0;;) {
 		uint32_t arrived;
 
-		before = thread_count();
+		before = agent_thread_count();
 		if (before == 1) {
 			agent_state.nforeign = 0;
 			break;
 		}
-		scan.seen = scan.foreign = scan.fresh = 0;
+		scan.seen = scan.ours = scan.foreign = scan.fresh = 0;
 		r = agent_for_numbers("/proc/self/task", knock, &scan);
 		if (r < 0)
 			return r;
 		arrived = __atomic_load_n(&agent_state.arrived, __ATOMIC_SEQ_CST);
-		after = thread_count();
+		after = agent_thread_count();
 		if (before < 0 || after < 0)
 			return before < 0 ? (int)before : (int)after;
 		if (before == after && (long)scan.seen == after &&
-		    arrived + 1 + scan.foreign == (uint32_t)after) {
+		    arrived + scan.ours + scan.foreign == (uint32_t)after) {
 			agent_state.nforeign = scan.foreign;
 			break;
 		}
@@ -197,12 +195,18 @@ int agent_muster(void)
 	return 0;
 }
 
+int agent_muster(void)
+{
+	return agent_apart(muster);
+}
+
 void agent_release(void)
 {
 	clear_signalled();
-	__atomic_store_n(&agent_state.phase, AGENT_IDLE, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&agent_state.phase, AGENT_ENDING, __ATOMIC_SEQ_CST);
 	__atomic_add_fetch(&agent_state.release, 1, __ATOMIC_SEQ_CST);
 	(void)ckpti_futex_wake(&agent_state.release, 1 << 30);
+	__atomic_store_n(&agent_state.phase, AGENT_IDLE, __ATOMIC_SEQ_CST);
 }
 
 void agent_join(ucontext_t *uc, const struct agent_hide *hide)
@@ -210,16 +214,22 @@ void agent_join(ucontext_t *uc, const struct agent_hide *hide)
 	uint32_t release = __atomic_load_n(&agent_state.release, __ATOMIC_SEQ_CST);
 	uint32_t slot;
 
-	/* A signal that was late: the round it belongs to is over. */
-	if (__atomic_load_n(&agent_state.phase, __ATOMIC_SEQ_CST) != AGENT_MUSTER)
+	/* Counted before the look: from here on no other round can begin. */
+	__atomic_add_fetch(&agent_state.inside, 1, __ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&agent_state.phase, __ATOMIC_SEQ_CST) != AGENT_MUSTER ||
+	    __atomic_load_n(&agent_state.release, __ATOMIC_SEQ_CST) != release) {
+		/* A signal that was late: the round it belongs to is over. */
+		leave();
 		return;
+	}
 	slot = __atomic_fetch_add(&agent_state.nin, 1, __ATOMIC_SEQ_CST);
-	if (slot >= AGENT_MAX_THREADS)
+	if (slot >= AGENT_MAX_THREADS) {
+		leave();
 		return;
+	}
 	agent_state.hide[slot] = *hide;
 	agent_thread_save(&agent_state.thread[slot], (uint64_t)uc);
 	agent_pending_save_own();
-	__atomic_add_fetch(&agent_state.inside, 1, __ATOMIC_SEQ_CST);
 	__atomic_add_fetch(&agent_state.arrived, 1, __ATOMIC_SEQ_CST);
 	(void)ckpti_futex_wake(&agent_state.arrived, 1);
 	agent_wait_release(release, NULL);
@@ -232,5 +242,5 @@ void agent_wait_release(uint32_t release, ucontext_t *uc)
 	agent_pending_requeue_own();
 	if (uc)
 		agent_eintr_settle_frame(uc);
-	__atomic_sub_fetch(&agent_state.inside, 1, __ATOMIC_SEQ_CST);
+	leave();
 }

@@ -10,79 +10,81 @@
 #include "agent/mem.h"
 #include "agent/text.h"
 
-static uint64_t mask_in(const char *path, const char *key)
+static uint64_t own_signal(void)
 {
-	char text[2048];
-	const char *p;
+	return 1ULL << (ckpti_agent.host.signo - 1);
+}
 
-	if (agent_slurp(path, text, sizeof(text)) < 0)
-		return 0;
-	p = agent_field(text, key);
-	if (!p)
-		return 0;
-	while (*p == ' ' || *p == '\t')
-		p++;
-	return agent_hex(&p);
+/* The program's own signals in a set that /proc shows. */
+static int mask_in(const char *path, const char *key, uint64_t *ret)
+{
+	char value[32];
+	const char *p = value;
+	int r = agent_file_field(path, key, value, sizeof(value));
+
+	*ret = r < 0 ? 0 : agent_hex(&p) & ~own_signal();
+	return r;
 }
 
 /*
  * Taking some of a queue and leaving the rest would lose the rest, and change the order: more than we
  * have room for stay where they are, and the checkpoint fails.  The kernel counts those of the user.
  */
-static int too_many(void)
+static int room(void)
 {
-	char text[2048];
-	const char *p;
+	char value[32];
+	const char *p = value;
+	int r = agent_file_field("/proc/self/status", "SigQ:", value, sizeof(value));
 
-	if (agent_slurp("/proc/self/status", text, sizeof(text)) < 0)
-		return 0;
-	p = agent_field(text, "SigQ:");
-	if (!p)
-		return 0;
-	while (*p == ' ' || *p == '\t')
-		p++;
-	return agent_dec(&p) > AGENT_MAX_PENDING;
+	return r < 0 ? r : agent_dec(&p) > AGENT_MAX_PENDING ? -E2BIG : 0;
 }
 
-static void drain(const char *path, const char *key, int tid)
+/* 0 when none is left. */
+static int take_all(const char *path, const char *key, int tid)
 {
-	uint64_t own = 1ULL << (ckpti_agent.host.signo - 1);
-	uint64_t mask = mask_in(path, key) & ~own;
+	struct {
+		int64_t sec, nsec;
+	} zero = {0, 0};
+	struct ckpti_state_pending *p;
+	uint64_t mask;
+	uint32_t i;
+	int r = mask_in(path, key, &mask);
 
-	if (mask && too_many()) {
-		__atomic_store_n(&agent_state.pending_left, 1, __ATOMIC_SEQ_CST);
-		return;
-	}
-	for (; mask; mask = mask_in(path, key) & ~own) {
-		struct {
-			int64_t sec, nsec;
-		} zero = {0, 0};
-		struct ckpti_state_pending *p;
-		uint32_t i = __atomic_fetch_add(&agent_state.npending, 1, __ATOMIC_SEQ_CST);
-
+	if (r == 0 && mask)
+		r = room();
+	while (r == 0 && mask) {
+		i = __atomic_fetch_add(&agent_state.npending, 1, __ATOMIC_SEQ_CST);
 		if (i >= AGENT_MAX_PENDING) {
 			__atomic_sub_fetch(&agent_state.npending, 1, __ATOMIC_SEQ_CST);
-			__atomic_store_n(&agent_state.pending_left, 1, __ATOMIC_SEQ_CST);
-			return;
+			return -E2BIG;
 		}
 		p = &agent_state.pending[i];
 		memset(p, 0, sizeof(*p));
 		p->tid = -1; /* not valid until it is complete */
 		if (sys(rt_sigtimedwait, &mask, p->info, &zero, 8) < 0)
-			return;
+			return 0;
 		p->tid = tid;
+		r = mask_in(path, key, &mask);
 	}
+	return r;
+}
+
+static void drain(const char *path, const char *key, int tid)
+{
+	int r = take_all(path, key, tid);
+
+	if (r < 0)
+		__atomic_store_n(&agent_state.pending_error, r, __ATOMIC_SEQ_CST);
 }
 
 void agent_pending_save_own(void)
 {
-	uint64_t own = 1ULL << (ckpti_agent.host.signo - 1);
 	uint64_t pending = 0;
 	char path[64];
 	int tid;
 
 	/* The cheap question first: the process' and the thread's sets together. */
-	if (sys(rt_sigpending, &pending, 8) < 0 || !(pending & ~own))
+	if (sys(rt_sigpending, &pending, 8) < 0 || !(pending & ~own_signal()))
 		return;
 	tid = (int)sys(gettid);
 	drain(agent_path(path, "/proc/self/task/", tid, "/status"), "SigPnd:", tid);

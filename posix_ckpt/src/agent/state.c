@@ -62,8 +62,8 @@ static int save_signals(struct ckpti_state *st)
 		sa[sig - 1].mask = k.mask;
 	}
 	agent_pending_save_process();
-	if (agent_state.pending_left)
-		return -E2BIG;
+	if (agent_state.pending_error)
+		return agent_state.pending_error;
 	p = take(st, agent_state.npending * sizeof(*p), &st->pending);
 	if (!p)
 		return -ENOBUFS;

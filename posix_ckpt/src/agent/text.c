@@ -62,6 +62,51 @@ long agent_slurp(const char *path, char *buf, size_t size)
 	return len == size - 1 ? -E2BIG : (long)len;
 }
 
+struct field_scan {
+	const char *key;
+	size_t matched; /* of the key, in this line */
+	int other;      /* the line is another one */
+	char *value;
+	size_t len, size;
+};
+
+/* One more character of a file: 1 when the value is complete. */
+static int field_next(struct field_scan *s, char c)
+{
+	if (!s->other && !s->key[s->matched]) {
+		if (c == '\n' || s->len + 1 == s->size)
+			return 1;
+		if (s->len || (c != ' ' && c != '\t'))
+			s->value[s->len++] = c;
+	} else if (c == '\n') {
+		s->other = 0;
+		s->matched = 0;
+	} else if (!s->other && c == s->key[s->matched]) {
+		s->matched++;
+	} else {
+		s->other = 1;
+	}
+	return 0;
+}
+
+int agent_file_field(const char *path, const char *key, char *value, size_t size)
+{
+	struct field_scan s = {.key = key, .value = value, .size = size};
+	long fd = sys(openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+	char buf[128];
+	int done = 0;
+	long n;
+
+	if (fd < 0)
+		return (int)fd;
+	while (!done && (n = sys(read, fd, buf, sizeof(buf))) > 0)
+		for (long i = 0; i < n && !done; i++)
+			done = field_next(&s, buf[i]);
+	(void)sys(close, fd);
+	value[s.len] = 0;
+	return done ? 0 : n < 0 ? (int)n : -ENODATA;
+}
+
 char *agent_path(char *buf, const char *a, long n, const char *b)
 {
 	char digits[24];

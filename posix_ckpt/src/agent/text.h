@@ -8,6 +8,9 @@
 
 /* Read a whole small file into buf, NUL-terminated; its length or -errno (-E2BIG: does not fit). */
 long agent_slurp(const char *path, char *buf, size_t size);
+/* What stands behind key at the start of a line, without leading blanks, cut off at size; 0, -ENODATA
+ * or -errno.  The file may have any length: this works on the small stacks that signal handlers have. */
+int agent_file_field(const char *path, const char *key, char *value, size_t size);
 /* Write "<a><n><b>" into buf; returns buf.  For paths such as /proc/self/task/12/stat. */
 char *agent_path(char *buf, const char *a, long n, const char *b);
 /* Behind the first occurrence of key at the start of a line of text, or NULL. */

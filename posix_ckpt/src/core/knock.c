@@ -196,6 +196,17 @@ void ckpti_set_knock_again(struct ckpti_set *set, struct ckpti_member *m)
 	(void)each_thread(m->info.pid, open_one, &s);
 }
 
+static int sleeps(void *arg, const struct ckpti_procinfo *t)
+{
+	(void)arg;
+	return t->state == 'S' && !(t->sig_pending & 1ULL << (SIGKILL - 1));
+}
+
+int ckpti_set_sleeps(const struct ckpti_member *m)
+{
+	return each_thread(m->info.pid, sleeps, NULL);
+}
+
 /* ---- who is missing ----------------------------------------------------------------------- */
 
 struct missing {

@@ -117,8 +117,9 @@ static int accept_one(struct ckpti_set *set, struct ckpti_err *err)
 	if (fd < 0)
 		return errno == EAGAIN || errno == EINTR || errno == ECONNABORTED ? 0 : -errno;
 	pfd.fd = fd;
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0 ||
-	    (cred.uid != getuid() && getuid() != 0) || poll(&pfd, 1, 1000) != 1 ||
+	/* Root has become the owner of the processes before it listens. */
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0 || cred.uid != getuid() ||
+	    !ckpti_set_find(set, cred.pid) || poll(&pfd, 1, 1000) != 1 ||
 	    recv(fd, &msg, sizeof(msg), 0) != (ssize_t)sizeof(msg)) {
 		(void)close(fd);
 		return 1;
@@ -203,6 +204,7 @@ static int receive(struct ckpti_member *m, struct ckpti_msg *msg, int *fd, uint3
 static int failed(const struct ckpti_member *m, const struct ckpti_call *call,
 		  const struct ckpti_msg *msg, struct ckpti_err *err)
 {
+	int error = msg->error < 0 ? msg->error : -EPROTO;
 	const char *what = call->type == CKPTI_M_WRITE     ? "cannot write its memory"
 			   : call->type == CKPTI_M_SENDFDS ? "cannot hand over its descriptors"
 							   : "cannot tell its state";
@@ -216,11 +218,11 @@ static int failed(const struct ckpti_member *m, const struct ckpti_call *call,
 			"its hard limit on file sizes (ulimit -H -f) is below the size "
 			"of its image");
 	if (msg->addr)
-		return ckpti_err_obj(err, msg->error, m->info.pid, m->info.comm,
+		return ckpti_err_obj(err, error, m->info.pid, m->info.comm,
 				     "%s at address 0x%" PRIx64 ": %s", what, msg->addr,
-				     strerror(-msg->error));
-	return ckpti_err_obj(err, msg->error, m->info.pid, m->info.comm, "%s: %s", what,
-			     strerror(-msg->error));
+				     strerror(-error));
+	return ckpti_err_obj(err, error, m->info.pid, m->info.comm, "%s: %s", what,
+			     strerror(-error));
 }
 
 int ckpti_link_wait(struct ckpti_member *m, const struct ckpti_call *call, struct ckpti_err *err)

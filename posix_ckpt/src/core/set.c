@@ -22,6 +22,7 @@
 #include "ckpt.h"
 
 #define BARE_LIMIT_NS    1000000000U /* for a new program to start its agent */
+#define ENDING_LIMIT_NS  4000000000U /* for the threads of a process that ends, on a busy machine */
 #define SILENCE_LIMIT_NS 1000000000U /* before a thread that keeps the signal closed is forced */
 #define KNOCK_AGAIN_NS   20000000U
 
@@ -363,13 +364,13 @@ static int has_agent(int pid)
 }
 
 /* Its end, or an exec and the start of the agent in the new program: it takes a moment. */
-static int in_transit(struct ckpti_member *m)
+static int in_transit(struct ckpti_member *m, uint64_t limit_ns)
 {
 	uint64_t now = ckpti_now_ns();
 
 	if (!m->bare_ns)
 		m->bare_ns = now;
-	return now - m->bare_ns < BARE_LIMIT_NS;
+	return now - m->bare_ns < limit_ns;
 }
 
 int ckpti_set_eligible(struct ckpti_set *set, struct ckpti_member *m, struct ckpti_err *err)
@@ -395,9 +396,10 @@ int ckpti_set_eligible(struct ckpti_set *set, struct ckpti_member *m, struct ckp
 			err, -EPERM, pid, p->comm,
 			"is traced by process %d (debugger or strace): detach it first", p->tracer);
 	if (p->state == 'Z')
-		return in_transit(m) ? -EAGAIN
-				     : ckpti_err_obj(err, -ENOTSUP, pid, p->comm,
-						     "its main thread has ended while others run");
+		return in_transit(m, ckpti_set_sleeps(m) ? BARE_LIMIT_NS : ENDING_LIMIT_NS)
+			       ? -EAGAIN
+			       : ckpti_err_obj(err, -ENOTSUP, pid, p->comm,
+					       "its main thread has ended while others run");
 	if (p->seccomp)
 		return ckpti_err_obj(err, -ENOTSUP, pid, p->comm,
 				     "has a seccomp filter, which cannot be read back");
@@ -409,7 +411,7 @@ int ckpti_set_eligible(struct ckpti_set *set, struct ckpti_member *m, struct ckp
 		m->bare_ns = 0;
 		return m->looked_around ? 0 : ckpti_surroundings_check(set, m, err);
 	}
-	if (in_transit(m))
+	if (in_transit(m, BARE_LIMIT_NS))
 		return -EAGAIN;
 	if (p->sig_caught & bit)
 		return ckpti_err_obj(err, -ENOLINK, pid, p->comm,
@@ -431,6 +433,7 @@ static int knock_all(struct ckpti_set *set, struct ckpti_err *err)
 
 	for (size_t i = 0; i < set->n; i++) {
 		struct ckpti_member *m = &set->member[i];
+		struct ckpti_procinfo now_it_is;
 		int r;
 
 		if (m->state == CKPTI_MEMBER_IN || m->state == CKPTI_MEMBER_ZOMBIE)
@@ -439,8 +442,11 @@ static int knock_all(struct ckpti_set *set, struct ckpti_err *err)
 		/* A vfork child, or a process between exec and its agent, did not hear the first. */
 		if (m->knock_ns && now - m->knock_ns < KNOCK_AGAIN_NS)
 			continue;
-		if (ckpti_procfs_read(m->info.pid, &m->info) < 0)
+		/* Its number may belong to somebody else by now: the next scan drops it then. */
+		if (ckpti_procfs_read(m->info.pid, &now_it_is) < 0 ||
+		    now_it_is.start_time != m->info.start_time)
 			continue;
+		m->info = now_it_is;
 		r = ckpti_set_eligible(set, m, err);
 		if (r == -EAGAIN)
 			continue;

@@ -13,7 +13,7 @@
 #include "core/core.h"
 #include "core/procfs.h"
 
-#define CKPTI_MAILBOX_SIZE (256UL << 20) /* sparse: only what is used takes memory */
+#define CKPTI_MAILBOX_SIZE (64UL << 20) /* sparse: only what is used takes memory */
 
 enum ckpti_member_state {
 	CKPTI_MEMBER_NEW,     /* seen, not signalled yet */
@@ -66,6 +66,8 @@ int ckpti_set_prepare(struct ckpti_set *set, struct ckpti_err *err);
 int ckpti_set_knock(struct ckpti_set *set, struct ckpti_member *m, int code);
 /* At one that stays silent: open the signal in threads that keep it closed. */
 void ckpti_set_knock_again(struct ckpti_set *set, struct ckpti_member *m);
+/* Does any thread of m sleep?  In a process that ends none does. */
+int ckpti_set_sleeps(const struct ckpti_member *m);
 /* The deadline has passed: say which thread of m did not come in, and why.  Returns code. */
 int ckpti_set_tell_missing(const struct ckpti_set *set, const struct ckpti_member *m, int code,
 			   struct ckpti_err *err);

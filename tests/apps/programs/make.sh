@@ -18,7 +18,7 @@ seed=$(<seed)
 } >main.c
 for i in {1..24}; do
 	echo "unsigned long part$i(unsigned long x) { x ^= SEED;"
-	for j in {1..60}; do
+	for j in {1..30}; do
 		echo "for (unsigned k = 0; k < $j; k++) x = (x ^ x >> $i) * $((2 * i * j + 1)) + k;"
 	done
 	echo 'return x; }'
@@ -29,7 +29,7 @@ program: $(objects)
 	$(CC) -o $@ $^
 %.o: %.c
 	@sleep 0.2
-	$(CC) -O2 -pipe -DSEED=$(SEED)ul -c -o $@ $<
+	$(CC) -O1 -pipe -DSEED=$(SEED)ul -c -o $@ $<
 	@echo $@ >&3
 EOF
 exec make -B -j2 SEED="$seed"

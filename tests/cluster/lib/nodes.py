@@ -6,12 +6,16 @@ import subprocess
 import uuid
 
 from lib import cgroups, config
-from lib.process import ClusterError, Process, enter, run, tail, wait_for
+from lib.process import KILL_LIMIT, ClusterError, Process, enter, run, tail, wait_for
 
 HERE = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 CLUSTER_FILE = "cluster.json"
 # Covered in each node by something of its own.
 COVERED = ("/run", "/srv", "/dev/shm", "/var/spool", "/var/log")
+
+
+class NoCluster(ClusterError):
+    """There is none where one was looked for."""
 
 
 def read_process(path):
@@ -40,7 +44,7 @@ class Cluster:
             with open(f"{state}/{CLUSTER_FILE}", encoding="utf-8") as file:
                 self.settings = json.load(file)
         except FileNotFoundError:
-            raise ClusterError(f"no cluster in {state}") from None
+            raise NoCluster(f"no cluster in {state}") from None
         self.nodes = [f"n{i}" for i in range(self.settings["nodes"])]
         self.names = ["ctl", *self.nodes]
         self.init = read_process(f"{state}/process")
@@ -93,14 +97,14 @@ class Cluster:
         if self.init is None and self.holder is not None:
             # It waits for a word that does not come.
             self.holder.stdin.close()
-            self.holder.wait(10)
+            self.holder.wait(KILL_LIMIT)
             self.init = read_process(f"{self.state}/process")
         if self.init is not None and self.init.alive():
             holder = self.init.parent()
             self.init.kill()
             if self.holder is not None:
-                self.holder.wait(10)
-            wait_for("the end of the cluster", lambda: not holder.alive())
+                self.holder.wait(KILL_LIMIT)
+            wait_for("the end of the cluster", lambda: not holder.alive(), KILL_LIMIT)
         if self.settings["cgroup"]:
             cgroups.remove(self.group())
 

@@ -74,13 +74,14 @@ static inline void arch_uc_forward(ucontext_t *uc, long ret)
 	uc->uc_mcontext.gregs[REG_RIP] += 2;
 }
 
-/* libc's stubs load the number right before the call: mov $nr,%eax; syscall. */
+/* libc's stubs load the number right before the call: mov $nr,%eax; syscall.  The page in front of one
+ * that begins with the call need not exist. */
 static inline long arch_uc_decode_nr(const ucontext_t *uc)
 {
 	const uint8_t *ip = (const uint8_t *)arch_uc_ip(uc);
 	uint32_t nr;
 
-	if (ip[-7] != 0xb8)
+	if ((arch_uc_ip(uc) & 4095) < 7 || ip[-7] != 0xb8)
 		return -1;
 	nr = (uint32_t)ip[-6] | (uint32_t)ip[-5] << 8 | (uint32_t)ip[-4] << 16 |
 	     (uint32_t)ip[-3] << 24;
