@@ -43,6 +43,7 @@ static void started(void *arg, int root_pid, uint64_t generation)
 	const struct announce *a = arg;
 	struct ckpti_result r = {.generation = generation, .root_pid = root_pid};
 	bool same = a->set.generation == generation;
+	char size[40] = "";
 
 	if (same) {
 		r.nprocs = a->set.nprocs;
@@ -57,11 +58,12 @@ static void started(void *arg, int root_pid, uint64_t generation)
 	}
 	if (a->o->quiet || a->o->result_fd != CKPTI_RESULT_NONE)
 		return;
-	(void)fprintf(stderr, "cpr: restarted %s generation %" PRIu64 ": root pid %d", a->dir,
-		      generation, root_pid);
 	if (same)
-		(void)fprintf(stderr, " (%u process%s)", r.nprocs, r.nprocs == 1 ? "" : "es");
-	(void)fputc('\n', stderr);
+		(void)snprintf(size, sizeof(size), " (%u process%s)", r.nprocs,
+			       r.nprocs == 1 ? "" : "es");
+	/* In one piece: the program may write to the same place by now. */
+	(void)fprintf(stderr, "cpr: restarted %s generation %" PRIu64 ": root pid %d%s\n", a->dir,
+		      generation, root_pid, size);
 }
 
 static void note(void *arg, const char *text)

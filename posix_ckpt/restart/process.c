@@ -86,8 +86,23 @@ void restorer_process(struct ckpti_plan *p)
 			(void)sys(setitimer, i, &v, 0);
 	}
 	(void)sys(prctl, PR_SET_CHILD_SUBREAPER, p->subreaper);
+	if (!p->dumpable)
+		(void)sys(prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
 	if (p->thp_disable)
 		(void)sys(prctl, PR_SET_THP_DISABLE, 1, 0, 0, 0);
+}
+
+/* The number that the thread has now. */
+static int32_t tid_now(const struct ckpti_plan *p, int32_t tid)
+{
+	const struct ckpti_plan_thread *t = PLAN_ARRAY(p, thread);
+
+	if (tid == t[0].t.tid)
+		return (int32_t)sys(gettid);
+	for (uint64_t i = 1; i < p->nthread; i++)
+		if (t[i].t.tid == tid)
+			return t[i].back.tid;
+	return tid;
 }
 
 /* When the threads exist, which a timer may be aimed at. */
@@ -114,7 +129,7 @@ void restorer_timers(const struct ckpti_plan *p)
 		ev.value = t[i].value;
 		ev.signo = t[i].signo;
 		ev.notify = t[i].notify;
-		ev.tid = t[i].tid;
+		ev.tid = tid_now(p, t[i].tid);
 		/* A kernel from before the prctl gives out ascending numbers: skip to ours. */
 		for (;;) {
 			r = sys(timer_create, t[i].clock, &ev, &id);

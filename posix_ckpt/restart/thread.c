@@ -16,18 +16,21 @@ static void drop_rights(const struct ckpti_plan *p)
 {
 	struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
 	struct __user_cap_data_struct data[2];
+	long r;
 
 	(void)sys(prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-	for (int i = 0; i < 2; i++) {
-		data[i].effective = (uint32_t)(p->cap_eff >> (32 * i));
-		data[i].permitted = (uint32_t)(p->cap_prm >> (32 * i));
-		data[i].inheritable = (uint32_t)(p->cap_inh >> (32 * i));
-	}
-	if (sys(capset, &head, data) == 0)
-		return;
-	/* The old rights were more than this process has now: it keeps none. */
 	memset(data, 0, sizeof(data));
-	(void)sys(capset, &head, data);
+	(void)sys(capget, &head, data);
+	for (int i = 0; i < 2; i++) {
+		/* Where the old rights were more than there are now: those that there are. */
+		data[i].inheritable |= data[i].permitted;
+		data[i].inheritable &= (uint32_t)(p->cap_inh >> (32 * i));
+		data[i].permitted &= (uint32_t)(p->cap_prm >> (32 * i));
+		data[i].effective = data[i].permitted & (uint32_t)(p->cap_eff >> (32 * i));
+	}
+	r = sys(capset, &head, data);
+	if (r < 0)
+		restorer_die(p, "cannot set capabilities", 0, r);
 }
 
 void restorer_pending(const struct ckpti_plan *p, int tid)
@@ -108,8 +111,10 @@ void restorer_threads(struct ckpti_plan *p)
 			     CLONE_SYSVSEM;
 		args.stack = t[i].stack - CKPTI_PLAN_STACK;
 		args.stack_size = CKPTI_PLAN_STACK;
-		args.set_tid = (uint64_t)&tid;
-		args.set_tid_size = p->new_ids ? 0 : 1;
+		if (!p->new_ids) {
+			args.set_tid = (uint64_t)&tid;
+			args.set_tid_size = 1;
+		}
 		t[i].pad = (uint64_t)p;
 		r = arch_clone3(&args, sizeof(args), thread_main, (long)&t[i]);
 		if (r < 0)

@@ -1,14 +1,23 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What tests that drive cpr from the outside have in common: waiting, looking at and ending the
 processes of a set, and the ways a test ends."""
+import atexit
 import ctypes
+import glob
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
+# pylint: disable=wrong-import-position
+from namespaces import FORBIDDEN, user_namespaces
 
 SKIP = 77
 USER = 1000  # the plain user that root tests as
@@ -79,6 +88,8 @@ def as_user(uid):
 
 def plain_user(cpr):
     """The plain user for a test: whoever runs it, or USER for root."""
+    if not user_namespaces():
+        raise Skip(FORBIDDEN)
     if os.getuid() != 0:
         return os.getuid()
     try:
@@ -94,8 +105,22 @@ def need_root():
         raise Skip("needs root")
 
 
+def for_all(*paths):
+    """A directory with copies of these files, as long as the test runs.  A plain user that root tests as
+    may not reach the trees where they lie."""
+    top = tempfile.mkdtemp(prefix="cprtest-", dir="/tmp")
+    atexit.register(shutil.rmtree, top, ignore_errors=True)
+    os.chmod(top, 0o755)
+    for path in paths:
+        shutil.copy(path, top)
+    return top
+
+
 def cpr_path():
-    return os.path.realpath(os.environ["CPR"])
+    cpr = os.path.realpath(os.environ["CPR"])
+    if os.getuid() == 0:
+        return for_all(cpr, *glob.glob(os.path.dirname(cpr) + "/libckpt.so*")) + "/cpr"
+    return cpr
 
 
 def main(test):

@@ -31,7 +31,7 @@ int main(void)
 		(void)dprintf(out, "%d %s", n, line);
 		(void)dprintf(err, "e%d\n", n);
 		if (strcmp(line, "token\n") == 0)
-			(void)dprintf(STDOUT_FILENO, "%lx\n", token);
+			(void)dprintf(STDOUT_FILENO, "%016lx\n", token);
 	}
 	return 1;
 }

@@ -2,6 +2,7 @@
 # Memory, threads, signals, clocks and timers.
 ckpt_restore_test(mem_anon VARIANTS kill cont twice reboot reboot-back user fresh)
 ckpt_restore_test(mem_shared)
+ckpt_restore_test(mem_sparse VARIANTS kill cont user)
 ckpt_restore_test(mem_memfd)
 ckpt_restore_test(mem_shm VARIANTS kill cont twice reboot user fresh)
 ckpt_restore_test(mem_file VARIANTS kill cont twice reboot user fresh)
@@ -19,11 +20,15 @@ ckpt_restore_test(threads ARGS 64 VARIANTS kill cont twice reboot user fresh)
 ckpt_restore_test(threads_512 PROGRAM threads ARGS 512 VARIANTS kill cont user)
 ckpt_restore_test(threads_1 PROGRAM threads ARGS 1)
 ckpt_restore_test(thread_locks)
+ckpt_restore_test(thread_fork VARIANTS cont user)
+ckpt_restore_test(membarrier VARIANTS kill cont twice user)
 ckpt_restore_test(thread_regs LIBS m VARIANTS kill cont twice reboot user fresh)
 
 ckpt_restore_test(sig_actions VARIANTS kill cont twice reboot user fresh)
-ckpt_restore_test(sig_pending)
-ckpt_restore_test(sig_pending_many PROGRAM sig_pending ARGS 6000 VARIANTS no-checkpoint)
+# The kernel counts the waiting signals of a user, not of a process.
+ckpt_restore_test(sig_pending LOCK waiting_signals)
+ckpt_restore_test(sig_pending_many PROGRAM sig_pending ARGS 6000 VARIANTS no-checkpoint
+  LOCK waiting_signals)
 
 set(all kill cont twice reboot user)
 ckpt_restore_test(clocks VARIANTS ${all} reboot-back)

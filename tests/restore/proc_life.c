@@ -7,15 +7,28 @@
  *	raise N   end by signal N
  *
  * It prints "signal N" when it is sent SIGTERM or SIGINT.  With the argument "tree" there is a child that
- * takes part in nothing and must be there all the time.
+ * takes part in nothing and must be there all the time; with "thread" a thread, which is joined at exit.
  */
 #include <poll.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 
 #include "proc.h"
+
+static pthread_t thread;
+static int has_thread;
+static sem_t end_of_thread;
+
+static void *thread_main(void *arg)
+{
+	while (sem_wait(&end_of_thread) < 0)
+		;
+	return arg;
+}
 
 static void on_signal(int signo)
 {
@@ -52,6 +65,10 @@ static void obey(char *line, int child)
 		t_sys(kill(child, SIGKILL));
 		t_check(waitpid(child, NULL, 0) == child, "waitpid: %m");
 	}
+	if (has_thread) {
+		t_sys(sem_post(&end_of_thread));
+		t_check(pthread_join(thread, NULL) == 0, "the thread is unknown");
+	}
 	if (sscanf(line, "exit %d", &n) == 1)
 		_exit(n);
 	if (sscanf(line, "raise %d", &n) == 1) {
@@ -72,6 +89,10 @@ int main(int argc, char **argv)
 		child = t_sys(fork());
 		while (child == 0)
 			(void)pause();
+	}
+	if (argc == 2 && strcmp(argv[1], "thread") == 0) {
+		has_thread = 1;
+		t_check(pthread_create(&thread, NULL, thread_main, NULL) == 0, "no thread");
 	}
 	(void)sigaction(SIGTERM, &sa, NULL);
 	(void)sigaction(SIGINT, &sa, NULL);

@@ -12,11 +12,11 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)) + "/../lib")
 sys.dont_write_bytecode = True
 # pylint: disable=wrong-import-position
-from cprtest import (Failure, Skip, as_user, cpr_path, describe, kill_set, main, members, need_root, new_set,
-                     plain_user, slurp, wait_for)
+from cprtest import (Failure, Skip, as_user, cpr_path, describe, for_all, kill_set, main, members,
+                     need_root, new_set, plain_user, slurp, wait_for)
 
 CPR = cpr_path()
-SUBJECT = os.path.realpath(os.environ["SUBJECT"])
+SUBJECT = for_all(os.environ["SUBJECT"]) + "/robust.subject"
 
 
 class Subject:

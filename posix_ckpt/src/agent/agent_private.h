@@ -29,6 +29,11 @@ enum agent_phase {
 	AGENT_ENDING /* all are let go: who comes now is late, and no other round may begin */
 };
 
+enum agent_order {
+	AGENT_GO = 0,
+	AGENT_DRAIN /* take out the signals that wait for you */
+};
+
 /* What was done to hide an interruption, so that it can be undone. */
 struct agent_hide {
 	uint64_t uc;        /* frame concerned */
@@ -41,13 +46,16 @@ struct agent_state {
 	uint32_t phase;   /* enum agent_phase */
 	uint32_t nin;     /* slots of thread[] taken */
 	uint32_t arrived; /* threads that wait in the barrier; futex word */
-	uint32_t release; /* counts barriers that ended; futex word */
+	uint32_t turn;    /* counts what the leader has told the waiting threads; futex word */
+	uint32_t order;   /* enum agent_order: what it has told them last */
+	uint32_t drained; /* threads that have carried out AGENT_DRAIN; futex word */
 	uint32_t inside;  /* threads that have not left the barrier yet */
 	uint32_t npending;
 	int32_t pending_error; /* some were left in the kernel: -E2BIG, there was no room, or why else */
 	uint32_t nforeign;     /* tasks that plug-ins left out */
 	uint32_t hidden, lost; /* interrupted system calls: hidden from the program, not hidden */
 	uint32_t resumed;      /* restarted threads that have come back; futex word */
+	uint32_t membarrier;   /* uses of membarrier(2) that the process has registered for */
 	int32_t leader;        /* tid; its slot is 0 */
 	uint64_t nonce;
 	uint8_t *wipe; /* a page that fork() clears: tells a child from its parent */
@@ -77,8 +85,10 @@ int agent_muster(void);
 void agent_release(void);
 /* A thread other than the leader: count in, wait for the release. */
 void agent_join(ucontext_t *uc, const struct agent_hide *hide);
-/* Wait for the end of barrier `release` and leave it; uc (may be NULL) is a restarted thread's frame. */
-void agent_wait_release(uint32_t release, ucontext_t *uc);
+/* All have stopped: each takes out the signals that wait for it. */
+void agent_muster_drain(void);
+/* Do as the leader says after `turn`, until it lets go; uc (may be NULL) is a restarted thread's frame. */
+void agent_wait_release(uint32_t turn, ucontext_t *uc);
 
 /* thread.c: what only the thread itself can tell. */
 void agent_thread_save(struct ckpti_e_thread *t, uint64_t uc);
@@ -103,6 +113,10 @@ void agent_link_close(void);
 int agent_link_wanted(uint64_t nonce);
 int agent_link_send(const struct ckpti_msg *msg);
 void agent_serve(void);
+
+/* membarrier.c: what the kernel keeps of it is gone after an exec. */
+void agent_membarrier_save(void);
+void agent_membarrier_restore(void);
 
 /* state.c, memory.c, fds.c: the commands. */
 int agent_cmd_state(struct ckpti_msg *answer);

@@ -228,7 +228,7 @@ static void announce_restart(void)
 void ckpti_agent_resume(const struct ckpti_resume *r, const struct ckpti_resume_thread *t)
 {
 	uint64_t uc = t->uc;
-	uint32_t release = __atomic_load_n(&agent_state.release, __ATOMIC_SEQ_CST);
+	uint32_t turn = __atomic_load_n(&agent_state.turn, __ATOMIC_SEQ_CST);
 	uint32_t others = r->nthreads - 1;
 	int ready = r->ready_fd;
 	int go = r->go_fd;
@@ -241,7 +241,7 @@ void ckpti_agent_resume(const struct ckpti_resume *r, const struct ckpti_resume_
 		/* From here on nothing of the restorer's memory may be touched. */
 		__atomic_add_fetch(&agent_state.resumed, 1, __ATOMIC_SEQ_CST);
 		(void)ckpti_futex_wake(&agent_state.resumed, 1);
-		agent_wait_release(release, (ucontext_t *)uc);
+		agent_wait_release(turn, (ucontext_t *)uc);
 		arch_leave(uc);
 	}
 	ckpti_agent.generation = r->generation;
@@ -261,6 +261,7 @@ void ckpti_agent_resume(const struct ckpti_resume *r, const struct ckpti_resume_
 	for (int i = 0; i < CKPTI_MAX_OWN_FDS; i++)
 		ckpti_agent.own_fd[i] = -1; /* of the old life */
 	__atomic_add_fetch(&ckpti_agent.restarts, 1, __ATOMIC_SEQ_CST);
+	agent_membarrier_restore();
 	agent_hooks_after_restart();
 	__atomic_add_fetch(&ckpti_agent.event_seq, 1, __ATOMIC_SEQ_CST);
 	(void)ckpti_futex_wake(&ckpti_agent.event_seq, 1 << 30);

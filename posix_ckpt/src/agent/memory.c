@@ -34,6 +34,7 @@ static struct {
 } w;
 static struct page_region region[NREGIONS];
 static uint8_t bounce[BOUNCE];
+static uint8_t resident[4096]; /* answer of mincore(), by page */
 
 static int flush(void)
 {
@@ -205,10 +206,10 @@ static int all_zero(const uint8_t *p)
 
 /* Shared memory: our page table says nothing of its content.  Read it through the kernel, which
  * answers EFAULT beyond the object's end where a plain load would be killed by SIGBUS. */
-static int scan_nonzero(const struct ckpti_write_range *range)
+static int put_nonzero(uint64_t start, uint64_t end, uint64_t bias)
 {
-	for (uint64_t at = range->start; at < range->end;) {
-		uint64_t len = range->end - at < BOUNCE ? range->end - at : BOUNCE;
+	for (uint64_t at = start; at < end;) {
+		uint64_t len = end - at < BOUNCE ? end - at : BOUNCE;
 		struct iovec local = {.iov_base = bounce, .iov_len = len};
 		struct iovec remote = {.iov_base = (void *)at, .iov_len = len};
 		long got = sys(process_vm_readv, ckpti_agent.pid, &local, 1, &remote, 1, 0);
@@ -222,7 +223,7 @@ static int scan_nonzero(const struct ckpti_write_range *range)
 			if (all_zero(bounce + o))
 				continue;
 			r = put((uint64_t)(bounce + o), (uint64_t)(bounce + o) + PAGE,
-				at + (uint64_t)o + range->bias - (uint64_t)(bounce + o));
+				at + (uint64_t)o + bias - (uint64_t)(bounce + o));
 			if (r < 0)
 				return r;
 		}
@@ -230,6 +231,33 @@ static int scan_nonzero(const struct ckpti_write_range *range)
 		if (r < 0)
 			return r;
 		at += got ? (uint64_t)got : PAGE;
+	}
+	return 0;
+}
+
+/* Reading a page that was never touched would make the kernel provide one: of a large, sparse object
+ * only the pages that are there are looked at. */
+static int scan_resident(const struct ckpti_write_range *range)
+{
+	for (uint64_t at = range->start; at < range->end;) {
+		uint64_t n = (range->end - at) / PAGE, i = 0;
+
+		n = n < sizeof(resident) ? n : sizeof(resident);
+		if (sys(mincore, at, n * PAGE, resident) < 0)
+			memset(resident, 1, n);
+		while (i < n) {
+			uint64_t first = i;
+			int r;
+
+			while (i < n && (resident[i] & 1) == (resident[first] & 1))
+				i++;
+			if (!(resident[first] & 1))
+				continue;
+			r = put_nonzero(at + first * PAGE, at + i * PAGE, range->bias);
+			if (r < 0)
+				return r;
+		}
+		at += n * PAGE;
 	}
 	return 0;
 }
@@ -248,7 +276,10 @@ static int write_range(int pagemap, const struct ckpti_write_range *range)
 		r = scan_private(pagemap, range);
 		break;
 	case CKPTI_SCAN_NONZERO:
-		r = scan_nonzero(range);
+		r = put_nonzero(range->start, range->end, range->bias);
+		break;
+	case CKPTI_SCAN_RESIDENT:
+		r = scan_resident(range);
 		break;
 	default:
 		r = put(range->start, range->end, range->bias);

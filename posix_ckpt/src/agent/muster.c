@@ -140,7 +140,6 @@ void agent_muster_begin(ucontext_t *uc, const struct agent_hide *hide)
 	agent_state.nin = 1;
 	agent_state.hide[0] = *hide;
 	agent_thread_save(&agent_state.thread[0], (uint64_t)uc);
-	agent_pending_save_own();
 	__atomic_store_n(&agent_state.phase, AGENT_MUSTER, __ATOMIC_SEQ_CST);
 }
 
@@ -200,24 +199,44 @@ int agent_muster(void)
 	return agent_apart(muster);
 }
 
+static void tell(enum agent_order order)
+{
+	__atomic_store_n(&agent_state.order, order, __ATOMIC_SEQ_CST);
+	__atomic_add_fetch(&agent_state.turn, 1, __ATOMIC_SEQ_CST);
+	(void)ckpti_futex_wake(&agent_state.turn, 1 << 30);
+}
+
+/* Not earlier: it opens files, which a fork() of a thread that still runs would copy, and somebody who
+ * has stopped may have sent a signal to somebody who stood already. */
+void agent_muster_drain(void)
+{
+	uint32_t n;
+
+	agent_state.drained = 0;
+	tell(AGENT_DRAIN);
+	agent_pending_save_own();
+	while ((n = __atomic_load_n(&agent_state.drained, __ATOMIC_SEQ_CST)) < agent_state.arrived)
+		(void)ckpti_futex_wait(&agent_state.drained, n, NULL);
+	agent_pending_save_process();
+}
+
 void agent_release(void)
 {
 	clear_signalled();
 	__atomic_store_n(&agent_state.phase, AGENT_ENDING, __ATOMIC_SEQ_CST);
-	__atomic_add_fetch(&agent_state.release, 1, __ATOMIC_SEQ_CST);
-	(void)ckpti_futex_wake(&agent_state.release, 1 << 30);
+	tell(AGENT_GO);
 	__atomic_store_n(&agent_state.phase, AGENT_IDLE, __ATOMIC_SEQ_CST);
 }
 
 void agent_join(ucontext_t *uc, const struct agent_hide *hide)
 {
-	uint32_t release = __atomic_load_n(&agent_state.release, __ATOMIC_SEQ_CST);
+	uint32_t turn = __atomic_load_n(&agent_state.turn, __ATOMIC_SEQ_CST);
 	uint32_t slot;
 
 	/* Counted before the look: from here on no other round can begin. */
 	__atomic_add_fetch(&agent_state.inside, 1, __ATOMIC_SEQ_CST);
 	if (__atomic_load_n(&agent_state.phase, __ATOMIC_SEQ_CST) != AGENT_MUSTER ||
-	    __atomic_load_n(&agent_state.release, __ATOMIC_SEQ_CST) != release) {
+	    __atomic_load_n(&agent_state.turn, __ATOMIC_SEQ_CST) != turn) {
 		/* A signal that was late: the round it belongs to is over. */
 		leave();
 		return;
@@ -229,16 +248,22 @@ void agent_join(ucontext_t *uc, const struct agent_hide *hide)
 	}
 	agent_state.hide[slot] = *hide;
 	agent_thread_save(&agent_state.thread[slot], (uint64_t)uc);
-	agent_pending_save_own();
 	__atomic_add_fetch(&agent_state.arrived, 1, __ATOMIC_SEQ_CST);
 	(void)ckpti_futex_wake(&agent_state.arrived, 1);
-	agent_wait_release(release, NULL);
+	agent_wait_release(turn, NULL);
 }
 
-void agent_wait_release(uint32_t release, ucontext_t *uc)
+void agent_wait_release(uint32_t turn, ucontext_t *uc)
 {
-	while (__atomic_load_n(&agent_state.release, __ATOMIC_SEQ_CST) == release)
-		(void)ckpti_futex_wait(&agent_state.release, release, NULL);
+	for (;; turn++) {
+		while (__atomic_load_n(&agent_state.turn, __ATOMIC_SEQ_CST) == turn)
+			(void)ckpti_futex_wait(&agent_state.turn, turn, NULL);
+		if (__atomic_load_n(&agent_state.order, __ATOMIC_SEQ_CST) == AGENT_GO)
+			break;
+		agent_pending_save_own();
+		__atomic_add_fetch(&agent_state.drained, 1, __ATOMIC_SEQ_CST);
+		(void)ckpti_futex_wake(&agent_state.drained, 1);
+	}
 	agent_pending_requeue_own();
 	if (uc)
 		agent_eintr_settle_frame(uc);

@@ -87,10 +87,11 @@ struct ckpti_state_pending {
 
 enum ckpti_scan {
 	CKPTI_SCAN_PRIVATE =
-		1,          /* pages of the process' own: present or swapped, not file, not zero */
-	CKPTI_SCAN_ALL,     /* the whole range as it is */
-	CKPTI_SCAN_NONZERO, /* shared memory: whole pages that are not all zero */
-	CKPTI_SCAN_ANON,    /* as PRIVATE, of a mapping without a file: much quicker to tell */
+		1,           /* pages of the process' own: present or swapped, not file, not zero */
+	CKPTI_SCAN_ALL,      /* the whole range as it is */
+	CKPTI_SCAN_NONZERO,  /* shared memory: whole pages that are not all zero */
+	CKPTI_SCAN_ANON,     /* as PRIVATE, of a mapping without a file: much quicker to tell */
+	CKPTI_SCAN_RESIDENT, /* as NONZERO, of an object that lies in memory and nowhere else */
 };
 
 struct ckpti_write_range {

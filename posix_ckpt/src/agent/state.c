@@ -61,7 +61,7 @@ static int save_signals(struct ckpti_state *st)
 		sa[sig - 1].restorer = k.restorer;
 		sa[sig - 1].mask = k.mask;
 	}
-	agent_pending_save_process();
+	agent_muster_drain();
 	if (agent_state.pending_error)
 		return agent_state.pending_error;
 	p = take(st, agent_state.npending * sizeof(*p), &st->pending);
@@ -268,6 +268,7 @@ int agent_cmd_state(struct ckpti_msg *answer)
 	st->mailbox_start = (uint64_t)agent_state.mailbox;
 	st->mailbox_end = st->mailbox_start + agent_state.mailbox_size;
 	save_prctls(st);
+	agent_membarrier_save();
 	r = save_threads(st);
 	if (r == 0)
 		r = save_signals(st);

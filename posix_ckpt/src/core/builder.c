@@ -13,13 +13,16 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/life.h"
+#include "core/procfs.h"
 #include "core/trace.h"
 #include "restart/plan.h"
 
 #define RESTORE_SILENCE_MS 600000 /* reading a large image takes its time */
+#define END_LIMIT_MS       2000   /* for what was killed to be gone */
 
 static void tell(int ctl, uint32_t type, int value, const struct ckpti_err *err)
 {
@@ -30,11 +33,20 @@ static void tell(int ctl, uint32_t type, int value, const struct ckpti_err *err)
 	(void)send(ctl, &msg, sizeof(msg), MSG_NOSIGNAL);
 }
 
+/* Their numbers are free again when this returns, so that another attempt may have them. */
 static void kill_all(struct ckpti_life *life)
 {
-	for (size_t i = 0; i < life->nproc; i++)
-		if (life->build->slot[i].pid > 0)
-			(void)kill(life->build->slot[i].pid, SIGKILL);
+	struct timespec step = {.tv_nsec = 1000000};
+	pid_t pid;
+
+	ckpti_tree_kill(life);
+	for (int ms = 0; ms < END_LIMIT_MS; ms++) {
+		while ((pid = waitpid(-1, NULL, WNOHANG | __WALL)) > 0)
+			;
+		if (pid < 0)
+			return;
+		(void)nanosleep(&step, NULL);
+	}
 }
 
 static int root_pid(const struct ckpti_life *life)
@@ -60,6 +72,15 @@ static int anybody_dead(const struct ckpti_life *life, struct ckpti_err *err)
 						 WIFSIGNALED(status) ? "signal" : "status",
 						 WIFSIGNALED(status) ? WTERMSIG(status)
 								     : WEXITSTATUS(status));
+	/* One that has a parent of its own is not ours to reap. */
+	for (size_t i = 0; i < life->nproc; i++) {
+		struct ckpti_procinfo p;
+
+		if (life->proc[i].state == CKPTI_PROC_LIVE &&
+		    (ckpti_procfs_stat(life->build->slot[i].pid, &p) < 0 || p.state == 'Z'))
+			return ckpti_err(err, -ECHILD, "process %d died while it was restored",
+					 life->proc[i].pid);
+	}
 	return 0;
 }
 
@@ -84,7 +105,10 @@ static int wait_ready(struct ckpti_life *life, struct ckpti_err *err)
 	int waited = 0, r;
 
 	while (n < life->nlive) {
-		r = poll(pfd, 2, 100);
+		if (poll(pfd, 2, 100) < 0) /* interrupted: it has filled in nothing */
+			pfd[0].revents = pfd[1].revents = 0;
+		if (ckpti_tree_aborted(life, err))
+			return err->code;
 		if (pfd[1].revents & POLLIN) {
 			r = restorer_failed(life->fail[0], err);
 			if (r < 0)
@@ -209,9 +233,12 @@ _Noreturn void ckpti_builder(struct ckpti_life *life, int ctl)
 		(void)setpgid(0, 0);
 	r = build(life, &err);
 	if (r < 0) {
-		kill_all(life);
 		if (!err.code)
 			(void)ckpti_err(&err, r, "restart failed: %s", strerror(-r));
+		/* What we have seen may follow from what another one has told already. */
+		ckpti_tree_abort(life, &err);
+		kill_all(life);
+		(void)ckpti_tree_aborted(life, &err);
 		tell(ctl, CKPTI_CTL_FAILED, r, &err);
 		_exit(1);
 	}

@@ -72,8 +72,11 @@ int ckpti_snap_descriptors(struct ckpti_snap *s, struct ckpti_err *err);
 int ckpti_snap_objects(struct ckpti_snap *s, struct ckpti_err *err);
 void ckpti_snap_close_descriptors(struct ckpti_snap *s);
 
-/* capture_proc.c: ids, limits, signals, timers, threads. */
-int ckpti_snap_process(struct ckpti_snap *s, struct ckpti_member *m, struct ckpti_err *err);
+/* capture_proc.c: ids, limits, signals, timers, threads.  What the agent has put into the mailbox is
+ * copied and checked; st is NULL for a process that has ended. */
+int ckpti_snap_state(const struct ckpti_member *m, struct ckpti_state *ret, struct ckpti_err *err);
+int ckpti_snap_process(struct ckpti_snap *s, struct ckpti_member *m, const struct ckpti_state *st,
+		       struct ckpti_err *err);
 
 /* capture_mem.c: mappings and their content. */
 int ckpti_snap_memory(struct ckpti_snap *s, struct ckpti_err *err);

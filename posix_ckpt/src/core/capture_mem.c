@@ -295,6 +295,28 @@ static int want_private(struct plan *p, const struct ckpti_map *map, uint32_t sc
 	return 0;
 }
 
+static int is_memory_object(const struct ckpti_map *map)
+{
+	return strncmp(map->name, "/memfd:", 7) == 0 ||
+	       (strncmp(map->name, "/dev/zero", 9) == 0 && ends_deleted(map->name));
+}
+
+/* Is what is not in memory nowhere?  Not so when some of it has been swapped out. */
+static bool in_memory_only(const struct plan *p, const struct ckpti_map *map)
+{
+	char path[64];
+	struct statfs fs;
+	struct stat st;
+
+	if (map->anon)
+		return false;
+	if (is_memory_object(map))
+		return true;
+	(void)snprintf(path, sizeof(path), "/proc/%d/root/dev/shm", p->m->info.pid);
+	return stat(path, &st) == 0 && st.st_dev == map->dev && statfs(path, &fs) == 0 &&
+	       fs.f_type == TMPFS_MAGIC;
+}
+
 static int want_shared(struct plan *p, const struct ckpti_map *map, struct ckpti_shared *o,
 		       struct ckpti_err *err)
 {
@@ -322,7 +344,7 @@ static int want_shared(struct plan *p, const struct ckpti_map *map, struct ckpti
 	memset(r, 0, sizeof(*r));
 	r->start = map->start;
 	r->end = map->end;
-	r->scan = CKPTI_SCAN_NONZERO;
+	r->scan = in_memory_only(p, map) ? CKPTI_SCAN_RESIDENT : CKPTI_SCAN_NONZERO;
 	r->prot = map->prot;
 	r->bias = map->off - map->start;
 	p->job->bytes += len;
@@ -338,12 +360,6 @@ static int on_tmpfs(const struct plan *p, const struct ckpti_map *map)
 
 	(void)snprintf(path, sizeof(path), "/proc/%d/root%s", p->m->info.pid, map->name);
 	return statfs(path, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
-}
-
-static int is_memory_object(const struct ckpti_map *map)
-{
-	return strncmp(map->name, "/memfd:", 7) == 0 ||
-	       (strncmp(map->name, "/dev/zero", 9) == 0 && ends_deleted(map->name));
 }
 
 static int classify_shared(struct plan *p, const struct ckpti_map *map, struct ckpti_e_vma *v,
@@ -465,12 +481,16 @@ static int classify(struct plan *p, const struct ckpti_map *map, struct ckpti_er
 static int snap_member(struct ckpti_snap *s, struct ckpti_job *job, struct ckpti_err *err)
 {
 	struct ckpti_member *m = job->m;
-	struct plan p = {.s = s, .m = m, .st = (const void *)m->mailbox, .job = job};
+	struct ckpti_state st;
+	struct plan p = {.s = s, .m = m, .st = &st, .job = job};
 	struct ckpti_pid_head head = {.pid = m->info.inner_pid};
 	struct ckpti_map *map = NULL;
 	size_t n = 0;
 	int r;
 
+	r = ckpti_snap_state(m, &st, err);
+	if (r < 0)
+		return r;
 	r = ckpti_procfs_maps(m->info.pid, &map, &n);
 	if (r < 0)
 		return ckpti_err_obj(err, r, m->info.pid, m->info.comm,
@@ -481,7 +501,7 @@ static int snap_member(struct ckpti_snap *s, struct ckpti_job *job, struct ckpti
 		r = ckpti_image_add(&s->img, CKPTI_R_VMAS, &head, sizeof(head), NULL, 0, p.vma,
 				    sizeof(*p.vma), p.nvma);
 	if (r == 0)
-		r = ckpti_snap_process(s, m, err);
+		r = ckpti_snap_process(s, m, &st, err);
 	ckpti_procfs_maps_free(map, n);
 	free(p.vma);
 	return r;
@@ -554,7 +574,7 @@ int ckpti_snap_memory(struct ckpti_snap *s, struct ckpti_err *err)
 	for (size_t i = 0; r == 0 && i < s->set->n; i++)
 		r = s->set->member[i].state == CKPTI_MEMBER_IN
 			    ? snap_member(s, &job[next++], err)
-			    : ckpti_snap_process(s, &s->set->member[i], err);
+			    : ckpti_snap_process(s, &s->set->member[i], NULL, err);
 	ckpti_trace_phase("memory", 0);
 	if (r == 0)
 		r = ckpti_snap_write(s, job, n, err);

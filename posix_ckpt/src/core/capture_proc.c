@@ -184,8 +184,7 @@ static int add_pending(struct ckpti_snap *s, const struct ckpti_procinfo *p,
 	return r;
 }
 
-/* The agent is of the user's own process: what it says is checked before it is used. */
-static int mailbox_sane(const struct ckpti_state *st)
+static bool state_sane(const struct ckpti_state *st)
 {
 	const struct {
 		uint64_t off, n, size;
@@ -201,24 +200,29 @@ static int mailbox_sane(const struct ckpti_state *st)
 	};
 
 	for (size_t i = 0; i < sizeof(part) / sizeof(*part); i++)
-		if (part[i].off > CKPTI_MAILBOX_SIZE || part[i].n > 1U << 20 ||
-		    part[i].off + part[i].n * part[i].size > CKPTI_MAILBOX_SIZE)
-			return 0;
+		if (!ckpti_in_mailbox(part[i].off, part[i].n, part[i].size))
+			return false;
 	return st->nthreads > 0;
 }
 
-int ckpti_snap_process(struct ckpti_snap *s, struct ckpti_member *m, struct ckpti_err *err)
+int ckpti_snap_state(const struct ckpti_member *m, struct ckpti_state *ret, struct ckpti_err *err)
 {
-	const struct ckpti_state *st = (const void *)m->mailbox;
+	*ret = *(const struct ckpti_state *)(const void *)m->mailbox;
+	return state_sane(ret) ? 0
+			       : ckpti_err_obj(err, -EPROTO, m->info.pid, m->info.comm,
+					       "its libckpt sent nonsense");
+}
+
+int ckpti_snap_process(struct ckpti_snap *s, struct ckpti_member *m, const struct ckpti_state *st,
+		       struct ckpti_err *err)
+{
 	const struct ckpti_procinfo *p = &m->info;
 	struct ckpti_pid_head head = {.pid = p->inner_pid};
 	const uint8_t *box = m->mailbox;
 	int r;
 
-	if (m->state == CKPTI_MEMBER_ZOMBIE)
+	if (!st)
 		return add_proc(s, m, NULL, err);
-	if (!mailbox_sane(st))
-		return ckpti_err_obj(err, -EPROTO, p->pid, p->comm, "its libckpt sent nonsense");
 	if (!st->dumpable && getuid() != 0)
 		return ckpti_err_obj(err, -EPERM, p->pid, p->comm,
 				     "asked not to be dumped (PR_SET_DUMPABLE): respected");

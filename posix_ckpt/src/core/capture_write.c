@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sysinfo.h>
 
 #include "core/capture.h"
 
@@ -41,13 +42,10 @@ static struct ckpti_call order(const struct ckpti_job *job, size_t round)
 	return (struct ckpti_call){.type = CKPTI_M_WRITE, .fd = job->fd, .value = job->end};
 }
 
-/* The agent is of the user's own process: what it says is checked before it is used. */
-static int answer_sane(const struct ckpti_write *w)
+static bool answer_sane(const struct ckpti_write *w)
 {
-	return w->nextents <= CKPTI_MAILBOX_SIZE / sizeof(struct ckpti_e_extent) &&
-	       w->extents + w->nextents * sizeof(struct ckpti_e_extent) <= CKPTI_MAILBOX_SIZE &&
-	       w->nguards <= CKPTI_MAILBOX_SIZE / sizeof(struct ckpti_e_range) &&
-	       w->guards + w->nguards * sizeof(struct ckpti_e_range) <= CKPTI_MAILBOX_SIZE;
+	return ckpti_in_mailbox(w->extents, w->nextents, sizeof(struct ckpti_e_extent)) &&
+	       ckpti_in_mailbox(w->guards, w->nguards, sizeof(struct ckpti_e_range));
 }
 
 static int take_answer(struct ckpti_snap *s, struct ckpti_job *job, size_t round,
@@ -82,6 +80,40 @@ static int take_answer(struct ckpti_snap *s, struct ckpti_job *job, size_t round
 	return r < 0 ? oom(err) : 0;
 }
 
+/* Has the kernel swapped out some of a shared object since its mapping was looked at? */
+static bool swapped_now(const struct ckpti_member *m, uint64_t start)
+{
+	struct ckpti_map *map = NULL;
+	bool swapped = false;
+	struct sysinfo si;
+	size_t n = 0;
+
+	/* The whole machine's is known at once. */
+	if (sysinfo(&si) == 0 && si.freeswap == si.totalswap)
+		return false;
+	if (ckpti_procfs_maps(m->info.pid, &map, &n) < 0)
+		return true;
+	for (size_t i = 0; i < n; i++)
+		swapped |= map[i].start == start && map[i].anon;
+	ckpti_procfs_maps_free(map, n);
+	return swapped;
+}
+
+/* Pages that went to swap space looked like holes: the whole once more. */
+static int write_again(struct ckpti_job *job, size_t round, struct ckpti_err *err)
+{
+	struct ckpti_write_range *range = round ? &job->shared[round - 1] : NULL;
+	struct ckpti_call call;
+	int r;
+
+	if (!range || range->scan != CKPTI_SCAN_RESIDENT || !swapped_now(job->m, range->start))
+		return 0;
+	range->scan = CKPTI_SCAN_NONZERO;
+	call = order(job, round);
+	r = ckpti_link_send(job->m, &call, err);
+	return r < 0 ? r : ckpti_link_wait(job->m, &call, err);
+}
+
 int ckpti_snap_write(struct ckpti_snap *s, struct ckpti_job *job, size_t n, struct ckpti_err *err)
 {
 	struct ckpti_member **m = calloc(n + 1, sizeof(*m));
@@ -102,9 +134,13 @@ int ckpti_snap_write(struct ckpti_snap *s, struct ckpti_job *job, size_t n, stru
 			call[busy++] = order(&job[i], round);
 		}
 		r = ckpti_link_call_all(m, call, busy, err);
-		for (size_t i = 0; r == 0 && i < n; i++)
-			if (has_round(&job[i], round))
+		for (size_t i = 0; r == 0 && i < n; i++) {
+			if (!has_round(&job[i], round))
+				continue;
+			r = write_again(&job[i], round, err);
+			if (r == 0)
 				r = take_answer(s, &job[i], round, err);
+		}
 	}
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		s->stored_bytes += job[i].end;

@@ -255,8 +255,11 @@ int ckpti_ids_inside(struct ckpti_life *life, struct ckpti_err *err)
 {
 	if (life->ids != CKPTI_IDS_PRIVATE)
 		return 0;
-	/* cpr itself keeps the host's /proc.  Mounts of the host still arrive here, ours do not leave. */
-	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0 ||
+	/* cpr itself keeps the host's /proc.  Mounts of the host still arrive here, ours do not leave.
+	 * In a chroot / is no mount point: there the /proc that is covered keeps ours from leaving. */
+	if (unshare(CLONE_NEWNS) < 0 ||
+	    (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0 &&
+	     mount(NULL, "/proc", NULL, MS_SLAVE, NULL) < 0) ||
 	    mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
 		return ckpti_err(err, -errno, "cannot mount /proc of the private pid namespace: %s",
 				 strerror(errno));

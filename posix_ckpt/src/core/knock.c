@@ -115,7 +115,8 @@ int ckpti_set_knock(struct ckpti_set *set, struct ckpti_member *m, int code)
 /* ---- the second --------------------------------------------------------------------------- */
 
 /* Stopped at the border of the kernel, or not within the limit: then it stays ours until it is, or
- * until we end. */
+ * until we end.  What it returns is a signal that the thread was about to take, and that we have to
+ * give back to it, 0: none; -errno. */
 static int stop_thread(int tid)
 {
 	struct timespec step = {.tv_nsec = 1000000};
@@ -124,8 +125,11 @@ static int stop_thread(int tid)
 	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0)
 		return -errno;
 	for (int ms = 0; ms < STOP_LIMIT_MS; ms++) {
-		if (waitpid(tid, &status, __WALL | WNOHANG) == tid)
-			return WIFSTOPPED(status) ? 0 : -ESRCH;
+		if (waitpid(tid, &status, __WALL | WNOHANG) == tid) {
+			if (!WIFSTOPPED(status))
+				return -ESRCH;
+			return status >> 16 == PTRACE_EVENT_STOP ? 0 : WSTOPSIG(status);
+		}
 		(void)nanosleep(&step, NULL);
 	}
 	return -ETIMEDOUT;
@@ -161,13 +165,15 @@ static int open_one(void *arg, const struct ckpti_procinfo *t)
 	struct second *s = arg;
 	struct ckpti_procinfo now;
 	uint64_t mask;
+	long taken;
 
 	if (!(t->sig_blocked & s->bit) || (t->state != 'S' && t->state != 'R') ||
 	    (!s->request && !(t->sig_pending & s->bit)) || near_exec(t, &s->m->info))
 		return 0;
 	if (t->tracer != getpid() && ptrace(PTRACE_SEIZE, t->pid, NULL, NULL) < 0)
 		return 0;
-	if (stop_thread(t->pid) < 0)
+	taken = stop_thread(t->pid);
+	if (taken < 0)
 		return 0;
 	/* It stands: what is read now holds until it is let go. */
 	if (ckpti_procfs_read(t->pid, &now) == 0 && now.sig_caught & s->bit &&
@@ -178,7 +184,7 @@ static int open_one(void *arg, const struct ckpti_procinfo *t)
 		(void)ptrace(PTRACE_SETSIGMASK, t->pid, sizeof(mask), &mask);
 		s->request = 0;
 	}
-	(void)ptrace(PTRACE_DETACH, t->pid, NULL, NULL);
+	(void)ptrace(PTRACE_DETACH, t->pid, NULL, taken);
 	return 0;
 }
 

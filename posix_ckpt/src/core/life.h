@@ -69,7 +69,10 @@ struct ckpti_life {
 	struct ckpti_life_pin *pin;
 	size_t npin;
 	struct ckpti_shared_build *build;
-	int ready[2], go[2], fail[2]; /* pipes */
+	int ready[2], go[2],
+		fail[2]; /* pipes; cpr holds the end of `go` that lets the processes run as
+				       * well, until it knows that they may: killing the builder does
+				       * not start anything */
 	int keep_first,
 		keep_last; /* data and shared memory: live on through the exec, then closed */
 	int desc_first, desc_end; /* recreated descriptions lie here, behind the pipes */
@@ -90,6 +93,11 @@ int ckpti_shm_fd(struct ckpti_rebuild *rb, uint32_t id);
 
 /* tree.c: fork the processes; returns in the builder when all stand before their exec. */
 int ckpti_tree_build(struct ckpti_life *life, struct ckpti_err *err);
+/* Nothing is to come of it: everybody gives up, and this is why, unless somebody failed before. */
+void ckpti_tree_abort(struct ckpti_life *life, const struct ckpti_err *err);
+bool ckpti_tree_aborted(const struct ckpti_life *life, struct ckpti_err *err);
+/* SIGKILL to all that have been made. */
+void ckpti_tree_kill(struct ckpti_life *life);
 /* A group or session of the set whose leader has ended; not the one that the root was born into. */
 bool ckpti_tree_leaderless(const struct ckpti_life *life, int id);
 

@@ -64,6 +64,7 @@ static int first_message(struct ckpti_set *set, int fd, const struct ckpti_msg *
 			 struct ckpti_err *err)
 {
 	struct ckpti_member *m = ckpti_set_find(set, pid);
+	int error = msg->error < 0 ? msg->error : -EPROTO;
 
 	if (!m || m->sock >= 0) {
 		(void)close(fd);
@@ -87,7 +88,7 @@ static int first_message(struct ckpti_set *set, int fd, const struct ckpti_msg *
 	case CKPTI_M_PREPARED:
 		m->prepared = true;
 		(void)close(fd);
-		return msg->error ? ckpti_err_obj(err, msg->error, pid, m->info.comm,
+		return msg->error ? ckpti_err_obj(err, error, pid, m->info.comm,
 						  "a checkpoint handler refused")
 				  : 0;
 	case CKPTI_M_HELD:
@@ -100,8 +101,8 @@ static int first_message(struct ckpti_set *set, int fd, const struct ckpti_msg *
 		return ckpti_err_obj(err, -EAGAIN, pid, m->info.comm, "holds checkpoints off");
 	default:
 		(void)close(fd);
-		return ckpti_err_obj(err, msg->error ? msg->error : -EPROTO, pid, m->info.comm,
-				     "its threads could not be stopped: %s", strerror(-msg->error));
+		return ckpti_err_obj(err, error, pid, m->info.comm,
+				     "its threads could not be stopped: %s", strerror(-error));
 	}
 }
 

@@ -37,7 +37,9 @@ static int stop_at_exec(int pid, uint32_t *go, struct ckpti_err *err)
 {
 	int status;
 
-	if (ptrace(PTRACE_SEIZE, pid, NULL, PTRACE_O_TRACEEXEC | PTRACE_O_TRACESYSGOOD) < 0)
+	/* Should we be killed, the program must not start from its beginning. */
+	if (ptrace(PTRACE_SEIZE, pid, NULL,
+		   PTRACE_O_TRACEEXEC | PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL) < 0)
 		return ckpti_err(err, -errno,
 				 "cannot trace process %d that is to be restored: %s (see "
 				 "kernel.yama.ptrace_scope)",

@@ -39,12 +39,15 @@ int ckpti_set_prepare(struct ckpti_set *set, struct ckpti_err *err)
 {
 	unsigned limit_ms = set->req->timeout_ms ? set->req->timeout_ms : 10000;
 	uint64_t deadline = ckpti_now_ns() + (uint64_t)limit_ms * 1000000U;
+	struct ckpti_err ignored = {0};
 	size_t waiting = 0;
 
 	for (size_t i = 0; i < set->n; i++) {
 		struct ckpti_member *m = &set->member[i];
 
+		/* Anybody may give a thread that name: it is the muster that refuses such a one. */
 		m->prepared = m->state == CKPTI_MEMBER_ZOMBIE || !has_handlers(m->info.pid) ||
+			      ckpti_set_eligible(set, m, &ignored) < 0 ||
 			      ckpti_set_knock(set, m, CKPTI_SI_PREPARE) < 0;
 		waiting += !m->prepared;
 	}

@@ -172,6 +172,7 @@ static void parse_status(const char *text, struct ckpti_procinfo *p)
 	p->inner_sid = last_number(text, "NSsid:", p->sid);
 	ids(text, "Uid:", p->uid);
 	ids(text, "Gid:", p->gid);
+	p->ngroups = 0;
 	while (g && p->ngroups < 64) {
 		char *end;
 		unsigned long v;

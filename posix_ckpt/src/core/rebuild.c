@@ -314,7 +314,7 @@ static int make_pipes(struct ckpti_life *life, int *next, struct ckpti_err *err)
 	int r = 0;
 
 	for (int i = 0; i < 3; i++) {
-		if (pipe2(pair[i], O_CLOEXEC) < 0)
+		if (pair[i] != life->go && pipe2(pair[i], O_CLOEXEC) < 0)
 			return ckpti_err(err, -errno, "cannot make a pipe: %s", strerror(errno));
 		for (int k = 0; r == 0 && k < 2; k++)
 			r = move_up(&pair[i][k], next, err);

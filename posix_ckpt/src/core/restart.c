@@ -4,6 +4,7 @@
  * then the builder does the work in its namespaces, and cpr waits for the root, handing on signals.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -102,6 +103,8 @@ static int start_builder(struct ckpti_life *life, int *ret_ctl, pid_t *ret_pid,
 	life->build = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (life->build == MAP_FAILED)
 		return ckpti_err(err, -errno, "out of memory");
+	if (pipe2(life->go, O_CLOEXEC) < 0)
+		return ckpti_err(err, -errno, "cannot make a pipe: %s", strerror(errno));
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return ckpti_err(err, -errno, "cannot make a socket: %s", strerror(errno));
 	r = ckpti_ids_enter(life, err);
@@ -116,9 +119,49 @@ static int start_builder(struct ckpti_life *life, int *ret_ctl, pid_t *ret_pid,
 		ckpti_builder(life, pair[1]);
 	}
 	(void)close(pair[1]);
+	(void)close(life->go[0]);
 	*ret_ctl = pair[0];
 	*ret_pid = pid;
 	return 0;
+}
+
+/* A signal that cpr has had goes to the root.  Before there is one, a wish to end ends the restart;
+ * when that does not help, the second one does. */
+static void on_signal(struct ckpti_life *life, int ctl, pid_t builder, bool started,
+		      const struct signalfd_siginfo *si)
+{
+	struct ckpti_ctl_signal down = {.signo = (int32_t)si->ssi_signo,
+					.to_group = si->ssi_code == SI_KERNEL};
+	struct ckpti_err why = {0};
+
+	(void)send(ctl, &down, sizeof(down), MSG_NOSIGNAL);
+	if (started || (down.signo != SIGHUP && down.signo != SIGINT && down.signo != SIGQUIT &&
+			down.signo != SIGTERM))
+		return;
+	if (ckpti_tree_aborted(life, &why))
+		(void)kill(builder, SIGKILL);
+	(void)ckpti_err(&why, -ECANCELED, "ended by signal %d before anything ran", down.signo);
+	ckpti_tree_abort(life, &why);
+}
+
+/* In a pid namespace of their own the processes have ended with the builder, which was its init. */
+static int builder_lost(struct ckpti_life *life, bool started, struct ckpti_err *err)
+{
+	bool apart = life->ids == CKPTI_IDS_PRIVATE;
+	struct ckpti_err why = {0};
+
+	if (started && !apart)
+		return ckpti_err(err, -EOWNERDEAD,
+				 "the process that stays with the restored ones was killed: they "
+				 "run on without it");
+	(void)ckpti_err(&why, -EOWNERDEAD, "the restored processes were killed");
+	if (!started)
+		ckpti_tree_abort(life, &why);
+	if (!started && !apart)
+		ckpti_tree_kill(life);
+	(void)ckpti_tree_aborted(life, &why);
+	*err = why;
+	return why.code;
 }
 
 /* Until the root ends: signals go down, messages come up. */
@@ -126,6 +169,7 @@ static int supervise(struct ckpti_life *life, int ctl, pid_t builder, int sfd, i
 		     struct ckpti_err *err)
 {
 	struct pollfd pfd[2] = {{.fd = ctl, .events = POLLIN}, {.fd = sfd, .events = POLLIN}};
+	bool started = false;
 
 	for (;;) {
 		struct signalfd_siginfo si;
@@ -134,21 +178,22 @@ static int supervise(struct ckpti_life *life, int ctl, pid_t builder, int sfd, i
 
 		if (poll(pfd, 2, -1) < 0 && errno != EINTR)
 			return -errno;
-		if (pfd[1].revents && read(sfd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
-			struct ckpti_ctl_signal down = {.signo = (int32_t)si.ssi_signo,
-							.to_group = si.ssi_code == SI_KERNEL};
-
-			(void)send(ctl, &down, sizeof(down), MSG_NOSIGNAL);
-		}
+		if (pfd[1].revents && read(sfd, &si, sizeof(si)) == (ssize_t)sizeof(si))
+			on_signal(life, ctl, builder, started, &si);
 		if (!pfd[0].revents)
 			continue;
 		n = recv(ctl, &msg, sizeof(msg), 0);
 		if (n != (ssize_t)sizeof(msg))
-			return ckpti_err(err, -EOWNERDEAD, "the restored processes were killed");
+			return builder_lost(life, started, err);
 		if (msg.type == CKPTI_CTL_FAILED) {
 			*err = msg.err;
 			(void)waitpid(builder, NULL, 0);
 			return msg.err.code ? msg.err.code : -EIO;
+		}
+		if (msg.type == CKPTI_CTL_STARTED) {
+			started = true;
+			(void)close(life->go[1]);
+			life->go[1] = -1;
 		}
 		if (msg.type == CKPTI_CTL_STARTED && life->req->started) {
 			int pid = life->ids == CKPTI_IDS_PRIVATE ? outer_pid(builder, msg.value)
@@ -236,6 +281,8 @@ static void life_free(struct ckpti_life *life)
 	ckpti_store_close(life->store);
 	if (life->lease >= 0)
 		(void)close(life->lease);
+	if (life->go[1] >= 0)
+		(void)close(life->go[1]);
 }
 
 /* A launcher that exports the set's identity gives it to us, too; whoever scans for its members must
@@ -254,7 +301,7 @@ int ckpti_restart(const struct ckpti_restart_req *req, int *ret_wstatus, struct 
 {
 	static const int handed_on[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGUSR1,
 					SIGUSR2, SIGALRM, SIGCONT, SIGWINCH};
-	struct ckpti_life life = {.req = req, .lease = -1};
+	struct ckpti_life life = {.req = req, .lease = -1, .go = {-1, -1}};
 	sigset_t mask, old;
 	pid_t builder = 0;
 	int ctl = -1, sfd = -1, r;

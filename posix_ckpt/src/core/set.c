@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,7 +51,9 @@ static void member_done(struct ckpti_member *m)
 		(void)munmap(m->mailbox, CKPTI_MAILBOX_SIZE);
 	if (m->mailbox_fd >= 0)
 		(void)close(m->mailbox_fd);
-	m->sock = m->mailbox_fd = -1;
+	if (m->pidfd >= 0)
+		(void)close(m->pidfd);
+	m->sock = m->mailbox_fd = m->pidfd = -1;
 	m->mailbox = NULL;
 }
 
@@ -72,11 +75,40 @@ void ckpti_set_resume(struct ckpti_set *set, int error, uint64_t generation)
 	}
 }
 
+/* A pidfd of the one that was checkpointed: somebody may have killed it meanwhile, and its number may
+ * be another's by now.  -1: it is gone. */
+static int kill_member(const struct ckpti_member *m)
+{
+	struct ckpti_procinfo p;
+	int fd = (int)syscall(SYS_pidfd_open, m->info.pid, 0);
+
+	if (fd < 0)
+		return -1;
+	if (ckpti_procfs_stat(m->info.pid, &p) == 0 && p.start_time == m->info.start_time) {
+		(void)syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0);
+		return fd;
+	}
+	(void)close(fd);
+	return -1;
+}
+
 void ckpti_set_kill(struct ckpti_set *set)
 {
-	for (size_t i = 0; i < set->n; i++)
-		if (set->member[i].state == CKPTI_MEMBER_IN)
-			(void)kill(set->member[i].info.pid, SIGKILL);
+	uint64_t deadline = ckpti_now_ns() + ENDING_LIMIT_NS, now;
+
+	for (size_t i = 0; i < set->n; i++) {
+		struct ckpti_member *m = &set->member[i];
+
+		if (m->state == CKPTI_MEMBER_IN)
+			m->pidfd = kill_member(m);
+	}
+	for (size_t i = 0; i < set->n; i++) {
+		struct pollfd pfd = {.fd = set->member[i].pidfd, .events = POLLIN};
+
+		now = ckpti_now_ns();
+		if (pfd.fd >= 0 && now < deadline)
+			(void)poll(&pfd, 1, (int)((deadline - now) / 1000000));
+	}
 }
 
 void ckpti_set_done(struct ckpti_set *set, int error, uint64_t generation)
@@ -236,6 +268,16 @@ static int may_be_orphan(const struct snapshot *s, size_t root, const struct ckp
 				   p->ppid == s->p[root].ppid);
 }
 
+/* An environment is its process' own word: one of another user's is not believed. */
+static int same_user(const struct snapshot *s, size_t root, size_t i)
+{
+	struct ckpti_procinfo p = {.pid = s->p[i].pid},
+			      r = {.pid = root < s->n ? s->p[root].pid : 0};
+
+	return !r.pid || (ckpti_procfs_status(&p) == 0 && ckpti_procfs_status(&r) == 0 &&
+			  p.uid[0] == r.uid[0]);
+}
+
 static void mark(const struct ckpti_set *set, struct snapshot *s)
 {
 	size_t root = look_up(s, set->root);
@@ -257,7 +299,7 @@ static void mark(const struct ckpti_set *set, struct snapshot *s)
 		mark_descendants(s);
 	for (size_t i = 0; tree && set->set_id && i < s->n; i++)
 		if (!s->in[i] && may_be_orphan(s, root, &s->p[i]) &&
-		    set_id_of(s->p[i].pid) == set->set_id)
+		    set_id_of(s->p[i].pid) == set->set_id && same_user(s, root, i))
 			s->in[i] = 1;
 	if (tree)
 		mark_descendants(s);
@@ -281,7 +323,7 @@ static int add_member(struct ckpti_set *set, const struct ckpti_procinfo *p)
 	m = &set->member[set->n++];
 	memset(m, 0, sizeof(*m));
 	m->info = *p;
-	m->sock = m->mailbox_fd = -1;
+	m->sock = m->mailbox_fd = m->pidfd = -1;
 	m->state = p->state == 'Z' && p->nthreads <= 1 ? CKPTI_MEMBER_ZOMBIE : CKPTI_MEMBER_NEW;
 	return 1;
 }

@@ -15,6 +15,13 @@
 
 #define CKPTI_MAILBOX_SIZE (64UL << 20) /* sparse: only what is used takes memory */
 
+/* The agent is memory of a program that may have been overwritten: what it says is copied, and checked
+ * before it is used.  Does an array lie in the mailbox? */
+static inline bool ckpti_in_mailbox(uint64_t off, uint64_t n, uint64_t size)
+{
+	return off <= CKPTI_MAILBOX_SIZE && n <= (CKPTI_MAILBOX_SIZE - off) / size;
+}
+
 enum ckpti_member_state {
 	CKPTI_MEMBER_NEW,     /* seen, not signalled yet */
 	CKPTI_MEMBER_KNOCKED, /* signalled */
@@ -27,6 +34,7 @@ struct ckpti_member {
 	enum ckpti_member_state state;
 	int sock; /* -1 */
 	int mailbox_fd;
+	int pidfd; /* while it is being killed */
 	uint8_t *mailbox;
 	uint64_t block, resume; /* from HELLO */
 	uint64_t bare_ns; /* since when it has been seen unable to take a signal, 0: it is able */
@@ -83,7 +91,7 @@ int ckpti_surroundings_check(struct ckpti_set *set, struct ckpti_member *m, stru
 int ckpti_set_muster(struct ckpti_set *set, struct ckpti_err *err);
 /* Let everybody go on and tell the result; members keep their records. */
 void ckpti_set_resume(struct ckpti_set *set, int error, uint64_t generation);
-/* SIGKILL to every member. */
+/* SIGKILL to every member, and wait until all have ended: a restart may follow at once. */
 void ckpti_set_kill(struct ckpti_set *set);
 
 struct ckpti_member *ckpti_set_find(struct ckpti_set *set, int pid);

@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "agent/agent.h"
 #include "core/set.h"
 
 struct ns {
@@ -117,6 +118,9 @@ static int check_thread(const struct ckpti_member *m, int tid, struct ckpti_err 
 	const struct ckpti_procinfo *p = &m->info;
 	struct ckpti_procinfo t = {.pid = tid};
 
+	/* The agent is at work for another coordinator, who has just gone. */
+	if (ckpti_procfs_stat(tid, &t) == 0 && strcmp(t.comm, CKPTI_TASK_NAME) == 0)
+		return -EAGAIN;
 	for (size_t i = 0; i < sizeof(shareable) / sizeof(shareable[0]); i++)
 		/* A thread that is ending has given up its memory first. */
 		if (compare(p->pid, tid, shareable[i].type) > 0 &&
@@ -172,15 +176,28 @@ static int check_sharing(struct ckpti_set *set, const struct ckpti_member *m, st
 	return 0;
 }
 
+/* By identity: in a chroot, the path of a root in a mount namespace of its own is not "/". */
+static int check_root(const struct ckpti_member *m, struct ckpti_err *err)
+{
+	struct stat ours, theirs;
+	char path[64], root[PATH_MAX];
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/root/.", m->info.pid);
+	if (stat("/", &ours) < 0 || stat(path, &theirs) < 0 ||
+	    (ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino))
+		return 0;
+	if (ckpti_procfs_link(m->info.pid, "root", root) < 0)
+		(void)snprintf(root, sizeof(root), "?");
+	return ckpti_err_obj(err, -ENOTSUP, m->info.pid, m->info.comm,
+			     "has changed its root directory to '%.200s'", root);
+}
+
 int ckpti_surroundings_check(struct ckpti_set *set, struct ckpti_member *m, struct ckpti_err *err)
 {
-	char root[PATH_MAX];
-	int r;
+	int r = check_root(m, err);
 
-	if (ckpti_procfs_link(m->info.pid, "root", root) > 0 && strcmp(root, "/") != 0)
-		return ckpti_err_obj(err, -ENOTSUP, m->info.pid, m->info.comm,
-				     "has changed its root directory to '%.200s'", root);
-	r = check_namespaces(set, m, err);
+	if (r == 0)
+		r = check_namespaces(set, m, err);
 	if (r == 0)
 		r = check_threads(m, err);
 	if (r == 0)

@@ -41,8 +41,7 @@ static long futex(uint32_t *word, int op, uint32_t val, const struct timespec *t
 	return syscall(SYS_futex, word, op, val, timeout, NULL, 0);
 }
 
-/* The first failure counts; everybody gives up. */
-static _Noreturn void fail(struct ckpti_life *life, const struct ckpti_err *err)
+void ckpti_tree_abort(struct ckpti_life *life, const struct ckpti_err *err)
 {
 	struct ckpti_shared_build *b = life->build;
 
@@ -52,6 +51,27 @@ static _Noreturn void fail(struct ckpti_life *life, const struct ckpti_err *err)
 	}
 	for (int i = 0; i < 4; i++)
 		(void)futex(&b->count[i], FUTEX_WAKE, INT32_MAX, NULL);
+}
+
+bool ckpti_tree_aborted(const struct ckpti_life *life, struct ckpti_err *err)
+{
+	if (!__atomic_load_n(&life->build->abort, __ATOMIC_SEQ_CST))
+		return false;
+	*err = life->build->err;
+	return true;
+}
+
+void ckpti_tree_kill(struct ckpti_life *life)
+{
+	for (size_t i = 0; i < life->nproc; i++)
+		if (life->build->slot[i].pid > 0)
+			(void)kill(life->build->slot[i].pid, SIGKILL);
+}
+
+/* The first failure counts; everybody gives up. */
+static _Noreturn void fail(struct ckpti_life *life, const struct ckpti_err *err)
+{
+	ckpti_tree_abort(life, err);
 	_exit(1);
 }
 
@@ -517,10 +537,8 @@ int ckpti_tree_build(struct ckpti_life *life, struct ckpti_err *err)
 	if (r < 0)
 		return r;
 	r = wait_count(life->build, &life->build->count[BARRIER_BUILDER], life->nlive);
-	if (r == -ECANCELED) {
-		*err = life->build->err;
-		return err->code ? err->code : -ECANCELED;
-	}
+	if (r == -ECANCELED)
+		return ckpti_tree_aborted(life, err) && err->code ? err->code : r;
 	return r < 0 ? ckpti_err(err, r, "the processes were not created within %d s",
 				 BUILD_LIMIT_S)
 		     : await_zombies(life, err);

@@ -35,7 +35,7 @@ static int make_addr(const struct ckpti_rebuild *rb, const char *name, struct so
 		name = ckpti_relocate(rb, name, path);
 		if (strlen(name) >= sizeof(ret->sun_path))
 			return -ENAMETOOLONG;
-		strcpy(ret->sun_path, name);
+		memcpy(ret->sun_path, name, strlen(name) + 1);
 		*ret_len = sizeof(*ret);
 		return 0;
 	}
