@@ -136,14 +136,17 @@ int ckpti_cmd_restart(const struct ckpti_cmd_opts *o)
 					.started_arg = &a,
 					.note = note};
 	struct ckpti_err err = {.code = 0};
-	int wstatus = 0, r;
+	int wstatus = 0, status, r;
 
 	peek(a.dir, o->generation, &a.set);
 	r = apply_attr(o, &a.set, &req, &err);
 	if (r == 0)
 		r = ckpti_restart(&req, &wstatus, &err);
-	if (r < 0)
-		return ckpti_report_error(o, r, &err);
+	if (r < 0) {
+		status = ckpti_report_error(o, r, &err);
+		/* Whatever stands in the way, the answer to the question is no. */
+		return o->check && status == CKPTI_EXIT_FAILED ? CKPTI_EXIT_REFUSED : status;
+	}
 	if (o->check) {
 		if (!o->quiet)
 			(void)printf("cpr: %s can be restarted here\n", a.dir);
