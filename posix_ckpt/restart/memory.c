@@ -160,7 +160,8 @@ void restorer_memory(struct ckpti_plan *p)
 		}
 		advise(v);
 		if (v->vmflags & CKPTI_VF_LOCKED) {
-			r = sys(mlock, v->start, len);
+			r = sys(mlock2, v->start, len,
+				v->vmflags & CKPTI_VF_LOCKONFAULT ? MLOCK_ONFAULT : 0);
 			if (r < 0)
 				restorer_die(p, "cannot lock memory (ulimit -l)", v->start, r);
 		}

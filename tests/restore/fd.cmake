@@ -26,6 +26,7 @@ ckpt_restore_test(tcp ARGS 4 VARIANTS ${all} fresh)
 ckpt_restore_test(tcp6 PROGRAM tcp ARGS 6)
 ckpt_restore_test(fd_many)
 ckpt_restore_test(fd_limit)
+ckpt_restore_test(fd_full)
 
 # What cannot be saved.
 add_executable(restore.refusals refusals.c refused_fd.c refused_sock.c refused_proc.c t.c)

@@ -8,6 +8,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <ucontext.h>
 
 #include "agent/agent.h"
@@ -113,6 +114,10 @@ void agent_link_close(void);
 int agent_link_wanted(uint64_t nonce);
 int agent_link_send(const struct ckpti_msg *msg);
 void agent_serve(void);
+
+/* limit.c */
+void agent_limit_lift(int resource, struct rlimit *ret_old);
+void agent_limit_restore(int resource, const struct rlimit *old);
 
 /* membarrier.c: what the kernel keeps of it is gone after an exec. */
 void agent_membarrier_save(void);

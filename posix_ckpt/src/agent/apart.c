@@ -58,9 +58,6 @@ int agent_apart(int (*fn)(void))
 	uint32_t now;
 	long tid;
 
-	/* Nobody else runs. */
-	if (agent_thread_count() == 1)
-		return fn();
 	work = fn;
 	tid = arch_clone3(&args, sizeof(args), task, 0);
 	if (tid < 0)

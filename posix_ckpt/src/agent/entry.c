@@ -114,10 +114,12 @@ static void lead(void *arg)
 		if (stopped == 0 && held())
 			stopped = -EAGAIN;
 	}
+	if (stopped == 0)
+		stopped = agent_link_open(agent_state.nonce);
 	if (stopped < 0) {
 		refusal = stopped;
 		(void)agent_apart(refuse);
-	} else if (agent_link_open(agent_state.nonce) == 0) {
+	} else {
 		if (agent_hooks_before_image() != 0)
 			report(CKPTI_M_FAILED, -ECANCELED);
 		else

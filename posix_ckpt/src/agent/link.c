@@ -36,6 +36,7 @@ static int connect_to(uint64_t nonce)
 {
 	static const char digit[] = "0123456789abcdef";
 	struct sockaddr_un sa;
+	struct rlimit limit;
 	char *p = sa.sun_path + 1;
 	long fd, r;
 
@@ -45,7 +46,9 @@ static int connect_to(uint64_t nonce)
 	p += sizeof(CKPTI_SOCK_PREFIX) - 1;
 	for (int shift = 60; shift >= 0; shift -= 4)
 		*p++ = digit[(nonce >> shift) & 15];
+	agent_limit_lift(RLIMIT_NOFILE, &limit);
 	fd = sys(socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	agent_limit_restore(RLIMIT_NOFILE, &limit);
 	if (fd < 0)
 		return (int)fd;
 	r = sys(connect, fd, &sa, (char *)p - (char *)&sa);
@@ -106,8 +109,9 @@ int agent_link_send(const struct ckpti_msg *msg)
 }
 
 /* The next message; *ret_fd gets a descriptor that came with it, or -1.  0, or -errno at the end of
- * the conversation. */
-static int receive(struct ckpti_msg *msg, int *ret_fd)
+ * the conversation.  Until it is answered there is room for descriptors; while the coordinator looks
+ * at the process its limit is its own: *ret_limit. */
+static int receive(struct ckpti_msg *msg, int *ret_fd, struct rlimit *ret_limit)
 {
 	struct pollfd pfd = {.fd = agent_state.sock, .events = POLLIN};
 	struct iovec iov = {.iov_base = msg, .iov_len = sizeof(*msg)};
@@ -127,9 +131,12 @@ static int receive(struct ckpti_msg *msg, int *ret_fd)
 	r = sys(ppoll, &pfd, 1, &timeout, 0, 8);
 	if (r <= 0)
 		return r < 0 ? (int)r : -ETIMEDOUT;
+	agent_limit_lift(RLIMIT_NOFILE, ret_limit);
 	r = sys(recvmsg, agent_state.sock, &hdr, MSG_CMSG_CLOEXEC);
-	if (r < (long)sizeof(*msg))
+	if (r < (long)sizeof(*msg)) {
+		agent_limit_restore(RLIMIT_NOFILE, ret_limit);
 		return r < 0 ? (int)r : -EPIPE;
+	}
 	if (hdr.msg_controllen >= sizeof(struct cmsghdr) && control.head.cmsg_level == SOL_SOCKET &&
 	    control.head.cmsg_type == SCM_RIGHTS)
 		memcpy(ret_fd, CMSG_DATA(&control.head), sizeof(int));
@@ -172,11 +179,12 @@ static int hello(void)
 void agent_serve(void)
 {
 	static struct ckpti_msg msg, answer;
+	struct rlimit limit;
 	int fd, r;
 
 	if (hello() < 0)
 		return;
-	while (receive(&msg, &fd) == 0) {
+	while (receive(&msg, &fd, &limit) == 0) {
 		memset(&answer, 0, sizeof(answer));
 		answer.type = CKPTI_M_DONE;
 		r = 0;
@@ -194,6 +202,7 @@ void agent_serve(void)
 			r = agent_cmd_write(fd, msg.value, &answer);
 			break;
 		case CKPTI_M_RESUME:
+			agent_limit_restore(RLIMIT_NOFILE, &limit);
 			round_ended(&msg);
 			return;
 		default:
@@ -201,6 +210,7 @@ void agent_serve(void)
 		}
 		if (fd >= 0)
 			(void)sys(close, fd);
+		agent_limit_restore(RLIMIT_NOFILE, &limit);
 		if (r < 0) {
 			answer.type = CKPTI_M_FAILED;
 			answer.error = r;

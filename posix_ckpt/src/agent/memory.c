@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/uio.h>
 
 #include "agent/agent_private.h"
@@ -306,19 +305,6 @@ static void forget_file_size_signal(void)
 		;
 }
 
-/* The program's limit on the size of its files (ulimit -f) is not meant for its image: as much room as
- * it could give itself. */
-static void lift_file_limit(struct rlimit *ret_old)
-{
-	struct rlimit most;
-
-	if (sys(prlimit64, 0, RLIMIT_FSIZE, NULL, ret_old) < 0)
-		ret_old->rlim_cur = ret_old->rlim_max = RLIM_INFINITY;
-	most.rlim_cur = most.rlim_max = ret_old->rlim_max;
-	if (ret_old->rlim_cur != ret_old->rlim_max)
-		(void)sys(prlimit64, 0, RLIMIT_FSIZE, &most, NULL);
-}
-
 int agent_cmd_write(int fd, uint64_t off, struct ckpti_msg *answer)
 {
 	struct ckpti_write *head = (struct ckpti_write *)agent_state.mailbox;
@@ -348,11 +334,10 @@ int agent_cmd_write(int fd, uint64_t off, struct ckpti_msg *answer)
 	w.guard = (struct ckpti_e_range *)(agent_state.mailbox + head->guards);
 	w.nguards = 0;
 	w.max_guards = room / sizeof(*w.guard);
-	lift_file_limit(&limit);
+	agent_limit_lift(RLIMIT_FSIZE, &limit);
 	for (uint64_t i = 0; r == 0 && i < head->nranges; i++)
 		r = write_range((int)pagemap, &range[i]);
-	if (limit.rlim_cur != limit.rlim_max)
-		(void)sys(prlimit64, 0, RLIMIT_FSIZE, &limit, NULL);
+	agent_limit_restore(RLIMIT_FSIZE, &limit);
 	if (r == -EFBIG)
 		forget_file_size_signal();
 	(void)sys(close, pagemap);

@@ -196,7 +196,8 @@ static int muster(void)
 
 int agent_muster(void)
 {
-	return agent_apart(muster);
+	/* Alone it has nobody to hide its descriptors from. */
+	return agent_thread_count() == 1 ? muster() : agent_apart(muster);
 }
 
 static void tell(enum agent_order order)

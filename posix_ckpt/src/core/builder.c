@@ -161,6 +161,8 @@ static int build(struct ckpti_life *life, struct ckpti_err *err)
 		r = wait_ready(life, err);
 	ckpti_trace_phase("restore", life->set.stored_bytes);
 	if (r == 0)
+		ckpti_tree_limits(life);
+	if (r == 0)
 		r = ckpti_life_settle(life, err);
 	ckpti_trace_phase("settle", 0);
 	return r;

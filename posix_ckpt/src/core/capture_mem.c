@@ -383,6 +383,7 @@ static int classify_shared(struct plan *p, const struct ckpti_map *map, struct c
 			return refuse(p->m, map, err, "device memory cannot be saved");
 		if (!small) {
 			v->kind = CKPTI_VMA_FILESHARED;
+			v->vmflags |= map->maywrite ? CKPTI_VF_MAYWRITE : 0;
 			r = pin_file(p, map, &v->obj, err);
 			if (r < 0 || v->obj)
 				return r;

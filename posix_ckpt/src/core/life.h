@@ -96,6 +96,8 @@ int ckpti_tree_build(struct ckpti_life *life, struct ckpti_err *err);
 /* Nothing is to come of it: everybody gives up, and this is why, unless somebody failed before. */
 void ckpti_tree_abort(struct ckpti_life *life, const struct ckpti_err *err);
 bool ckpti_tree_aborted(const struct ckpti_life *life, struct ckpti_err *err);
+/* What of their limits had to wait until they stand restored. */
+void ckpti_tree_limits(struct ckpti_life *life);
 /* SIGKILL to all that have been made. */
 void ckpti_tree_kill(struct ckpti_life *life);
 /* A group or session of the set whose leader has ended; not the one that the root was born into. */

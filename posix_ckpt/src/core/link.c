@@ -102,7 +102,9 @@ static int first_message(struct ckpti_set *set, int fd, const struct ckpti_msg *
 	default:
 		(void)close(fd);
 		return ckpti_err_obj(err, error, pid, m->info.comm,
-				     "its threads could not be stopped: %s", strerror(-error));
+				     error == -EMFILE ? "has no descriptor left (ulimit -n): %s"
+						      : "its threads could not be stopped: %s",
+				     strerror(-error));
 	}
 }
 

@@ -108,7 +108,10 @@ static void source_of(struct ckpti_life *life, const struct ckpti_e_vma *v,
 		path = pin_path(life, v->obj);
 		pv->source = CKPTI_MAP_PATH;
 		pv->shared = v->kind == CKPTI_VMA_FILESHARED;
-		pv->oflags = pv->shared && (v->prot & PROT_WRITE) ? O_RDWR : O_RDONLY;
+		pv->oflags =
+			pv->shared && ((v->prot & PROT_WRITE) || (v->vmflags & CKPTI_VF_MAYWRITE))
+				? O_RDWR
+				: O_RDONLY;
 		pv->path = append(b, path, strlen(path) + 1);
 		break;
 	case CKPTI_VMA_SHM:

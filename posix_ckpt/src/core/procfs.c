@@ -301,7 +301,7 @@ static const struct {
 	{"gd", CKPTI_VF_GROWSDOWN},  {"lo", CKPTI_VF_LOCKED},    {"nr", CKPTI_VF_NORESERVE},
 	{"dc", CKPTI_VF_DONTFORK},   {"dd", CKPTI_VF_DONTDUMP},  {"hg", CKPTI_VF_HUGEPAGE},
 	{"nh", CKPTI_VF_NOHUGEPAGE}, {"mg", CKPTI_VF_MERGEABLE}, {"wf", CKPTI_VF_WIPEONFORK},
-	{"sr", CKPTI_VF_SEQ},        {"rr", CKPTI_VF_RAND},
+	{"sr", CKPTI_VF_SEQ},        {"rr", CKPTI_VF_RAND},      {"lf", CKPTI_VF_LOCKONFAULT},
 };
 
 static void parse_vmflags(const char *p, struct ckpti_map *m)

@@ -152,6 +152,8 @@ static int check_threads(const struct ckpti_member *m, struct ckpti_err *err)
 
 	(void)snprintf(dir, sizeof(dir), "/proc/%d/task", m->info.pid);
 	r = ckpti_procfs_numbers(dir, &tids, &n);
+	if (r == -ENOENT || r == -ESRCH) /* it has just ended */
+		r = -EAGAIN;
 	for (size_t i = 0; r == 0 && i < n; i++)
 		if (tids[i] != m->info.pid)
 			r = check_thread(m, tids[i], err);

@@ -361,7 +361,24 @@ static int place_descriptors(struct ckpti_life *life, const struct ckpti_r_proc 
 	return r;
 }
 
-static void set_limits(const struct ckpti_life *life, const struct ckpti_r_proc *p)
+static void set_limit(pid_t pid, enum __rlimit_resource what, const struct ckpti_e_rlimit *e)
+{
+	struct rlimit now, want = {.rlim_cur = e->cur, .rlim_max = e->max};
+
+	if (prlimit(pid, what, &want, NULL) == 0)
+		return;
+	/* A hard limit that this machine does not grant: as much as it does. */
+	if (prlimit(pid, what, NULL, &now) < 0)
+		return;
+	want.rlim_max = now.rlim_max;
+	if (want.rlim_cur > want.rlim_max)
+		want.rlim_cur = want.rlim_max;
+	(void)prlimit(pid, what, &want, NULL);
+}
+
+/* Limits that may leave no room for what a restart needs in addition are set when all stand restored. */
+static void set_limits(const struct ckpti_life *life, const struct ckpti_r_proc *p, pid_t pid,
+		       bool late)
 {
 	struct ckpti_view v;
 
@@ -369,21 +386,18 @@ static void set_limits(const struct ckpti_life *life, const struct ckpti_r_proc 
 		return;
 	for (uint64_t i = 0; i < v.count && i < RLIM_NLIMITS; i++) {
 		struct ckpti_e_rlimit e;
-		struct rlimit now, want;
 
 		CKPTI_ELEM(&v, i, &e);
-		want.rlim_cur = e.cur;
-		want.rlim_max = e.max;
-		if (setrlimit((enum __rlimit_resource)i, &want) == 0)
-			continue;
-		/* A hard limit that this machine does not grant: as much as it does. */
-		if (getrlimit((enum __rlimit_resource)i, &now) < 0)
-			continue;
-		want.rlim_max = now.rlim_max;
-		if (want.rlim_cur > want.rlim_max)
-			want.rlim_cur = want.rlim_max;
-		(void)setrlimit((enum __rlimit_resource)i, &want);
+		if (late == (i == RLIMIT_NOFILE || i == RLIMIT_AS))
+			set_limit(pid, (enum __rlimit_resource)i, &e);
 	}
+}
+
+void ckpti_tree_limits(struct ckpti_life *life)
+{
+	for (size_t i = 0; i < life->nproc; i++)
+		if (life->proc[i].state == CKPTI_PROC_LIVE)
+			set_limits(life, &life->proc[i], life->build->slot[i].pid, true);
 }
 
 /* Choosing thread numbers needs this right in the restorer, that is beyond the exec; the restorer
@@ -446,7 +460,7 @@ static _Noreturn void become(struct ckpti_life *life, size_t i)
 	r = place_descriptors(life, p, &err);
 	if (r < 0)
 		fail(life, &err);
-	set_limits(life, p);
+	set_limits(life, p, 0, false);
 	keep_right_over_exec();
 	if (p->no_new_privs)
 		(void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);

@@ -211,6 +211,7 @@ struct ckpti_e_vma {
 #define CKPTI_VF_RAND        (1U << 10)
 #define CKPTI_VF_LOCKONFAULT (1U << 11)
 #define CKPTI_VF_STACK       (1U << 12) /* the kernel's own [stack] */
+#define CKPTI_VF_MAYWRITE    (1U << 13) /* of a shared file: mprotect() may make it writable */
 
 enum ckpti_owner {
 	CKPTI_OWN_PROC = 1, /* owner = pid, addr = virtual address */

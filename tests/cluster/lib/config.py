@@ -54,8 +54,7 @@ def write_slurm(templates, etc, nodes, cpus, memory, cgroups):
         "@TASK@": "task/cgroup" if cgroups else "task/none",
     }
     os.makedirs(f"{etc}/slurm")
-    files = ["slurm.conf"] + (["cgroup.conf"] if cgroups else [])
-    for file in files:
+    for file in "slurm.conf", "cgroup.conf":
         with open(f"{templates}/{file}.in", encoding="utf-8") as template:
             text = template.read()
         for word, value in words.items():
