@@ -83,8 +83,6 @@ struct ckpti_plan {
 	/* filled in by the restorer */
 	uint32_t restored; /* threads that have restored themselves; futex word */
 	uint32_t release;  /* futex word */
-	uint32_t failed;
-	uint32_t pad;
 };
 
 struct ckpti_plan_pending {

@@ -124,7 +124,7 @@ void agent_membarrier_save(void);
 void agent_membarrier_restore(void);
 
 /* state.c, memory.c, fds.c: the commands. */
-int agent_cmd_state(struct ckpti_msg *answer);
+int agent_cmd_state(void);
 int agent_cmd_write(int fd, uint64_t off, struct ckpti_msg *answer);
 int agent_cmd_sendfds(void);
 

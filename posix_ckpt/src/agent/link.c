@@ -187,7 +187,6 @@ void agent_serve(void)
 	while (receive(&msg, &fd, &limit) == 0) {
 		memset(&answer, 0, sizeof(answer));
 		answer.type = CKPTI_M_DONE;
-		r = 0;
 		switch (msg.type) {
 		case CKPTI_M_MAILBOX:
 			r = map_mailbox(fd, msg.value);
@@ -196,7 +195,7 @@ void agent_serve(void)
 			r = agent_cmd_sendfds();
 			break;
 		case CKPTI_M_STATE:
-			r = agent_cmd_state(&answer);
+			r = agent_cmd_state();
 			break;
 		case CKPTI_M_WRITE:
 			r = agent_cmd_write(fd, msg.value, &answer);

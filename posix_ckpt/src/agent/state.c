@@ -248,12 +248,11 @@ static void save_prctls(struct ckpti_state *st)
 	st->pdeathsig = v;
 }
 
-int agent_cmd_state(struct ckpti_msg *answer)
+int agent_cmd_state(void)
 {
 	struct ckpti_state *st = (struct ckpti_state *)agent_state.mailbox;
 	int r;
 
-	(void)answer;
 	if (!st)
 		return -EPROTO;
 	memset(st, 0, sizeof(*st));

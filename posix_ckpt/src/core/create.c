@@ -77,8 +77,13 @@ static int lock_set(const struct ckpti_set *set, struct ckpti_err *err)
 		     set->set_id ? 0 : set->member[0].info.pid);
 	if (bind(fd, (struct sockaddr *)&sa,
 		 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n)) < 0) {
+		int r = -errno;
+
 		(void)close(fd);
-		return ckpti_err(err, -EBUSY, "another checkpoint of these processes is under way");
+		return r == -EADDRINUSE
+			       ? ckpti_err(err, -EBUSY,
+					   "another checkpoint of these processes is under way")
+			       : ckpti_err(err, r, "cannot lock the set: %s", strerror(-r));
 	}
 	return fd;
 }

@@ -96,7 +96,7 @@ void ckpti_set_kill(struct ckpti_set *set);
 
 struct ckpti_member *ckpti_set_find(struct ckpti_set *set, int pid);
 
-/* muster_link.c: the coordinator's side of the protocol. */
+/* link.c: the coordinator's side of the protocol. */
 int ckpti_link_listen(struct ckpti_set *set, struct ckpti_err *err);
 /* Take connections and first messages for at most timeout_ms. */
 int ckpti_link_poll(struct ckpti_set *set, int timeout_ms, struct ckpti_err *err);
