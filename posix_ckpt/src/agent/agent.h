@@ -48,11 +48,12 @@ struct ckpti_agent {
 	uint32_t abi;
 	int32_t pid; /* process this state belongs to; a vfork child sees its parent's */
 	/* shared */
-	int32_t holds;        /* ckpt_hold() depth over all threads: atomic add */
-	int32_t want;         /* 1 while a checkpoint has been asked for but is held off */
-	uint64_t generation;  /* last committed generation, as told by the coordinator */
-	uint32_t restarts;    /* times this process was restarted; futex word */
-	uint32_t handlers;    /* 1 when atcheckpoint/atrestart handlers exist: wants PREPARE */
+	int32_t holds; /* ckpt_hold() depth over all threads: atomic add */
+	int32_t want;  /* 1 while a checkpoint has been asked for but is held off */
+	uint64_t
+		generation; /* the last one captured, as told by the coordinator when it let us go */
+	uint32_t restarts;  /* times this process was restarted; futex word */
+	uint32_t handlers;  /* 1 when atcheckpoint/atrestart handlers exist: wants PREPARE */
 	uint32_t prepare_seq; /* futex word of the service thread: counts PREPARE requests */
 	uint32_t event_seq;   /* futex word: counts checkpoints that ended (went on or restarted) */
 	uint64_t prepare_nonce; /* where the service thread reports */

@@ -279,6 +279,17 @@ static int dry_run(struct ckpti_set *set, struct ckpti_create_result *ret, struc
 	return 0;
 }
 
+static void block_terminal_stops(int how)
+{
+	sigset_t mask;
+
+	(void)sigemptyset(&mask);
+	(void)sigaddset(&mask, SIGTSTP);
+	(void)sigaddset(&mask, SIGTTIN);
+	(void)sigaddset(&mask, SIGTTOU);
+	(void)sigprocmask(how, &mask, NULL);
+}
+
 static int checkpoint(struct ckpti_set *set, struct ckpti_store *store,
 		      struct ckpti_create_result *ret, struct ckpti_err *err)
 {
@@ -296,6 +307,8 @@ static int checkpoint(struct ckpti_set *set, struct ckpti_store *store,
 	if (r == 0)
 		r = ckpti_set_prepare(set, err);
 	ckpti_trace_phase("prepare", 0);
+	/* From here to the resume we must not be stopped by a terminal: everybody waits for us. */
+	block_terminal_stops(SIG_BLOCK);
 	if (r == 0)
 		r = ckpti_set_muster(set, err);
 	ckpti_trace_phase("muster", 0);
@@ -304,6 +317,7 @@ static int checkpoint(struct ckpti_set *set, struct ckpti_store *store,
 	/* The targets of -k stand still until the image is safe: nothing that they do is lost. */
 	if (r < 0 || !req->kill)
 		ckpti_set_resume(set, r, r < 0 ? 0 : ckpti_store_generation(store));
+	block_terminal_stops(SIG_UNBLOCK);
 	stop_ns = set->first_in_ns ? ckpti_now_ns() - set->first_in_ns : 0;
 	ckpti_trace_phase("resume", 0);
 	if (r == 0)
