@@ -145,7 +145,7 @@ static void on_signal(struct ckpti_life *life, int ctl, pid_t builder, bool star
 }
 
 /* In a pid namespace of their own the processes have ended with the builder, which was its init. */
-static int builder_lost(struct ckpti_life *life, bool started, struct ckpti_err *err)
+static int builder_lost(struct ckpti_life *life, pid_t builder, bool started, struct ckpti_err *err)
 {
 	bool apart = life->ids == CKPTI_IDS_PRIVATE;
 	struct ckpti_err why = {0};
@@ -154,6 +154,9 @@ static int builder_lost(struct ckpti_life *life, bool started, struct ckpti_err 
 		return ckpti_err(err, -EOWNERDEAD,
 				 "the process that stays with the restored ones was killed: they "
 				 "run on without it");
+	/* Its end is told before theirs; our end of `go` must outlive them, or they would run for a moment. */
+	if (apart)
+		(void)waitpid(builder, NULL, 0);
 	(void)ckpti_err(&why, -EOWNERDEAD, "the restored processes were killed");
 	if (!started)
 		ckpti_tree_abort(life, &why);
@@ -184,7 +187,7 @@ static int supervise(struct ckpti_life *life, int ctl, pid_t builder, int sfd, i
 			continue;
 		n = recv(ctl, &msg, sizeof(msg), 0);
 		if (n != (ssize_t)sizeof(msg))
-			return builder_lost(life, started, err);
+			return builder_lost(life, builder, started, err);
 		if (msg.type == CKPTI_CTL_FAILED) {
 			*err = msg.err;
 			(void)waitpid(builder, NULL, 0);
