@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The page of shared memory of a step on one node: made by the plugin in slurmstepd, filled in by the tasks
+ * (pid) and by slurmstepd (end), read by the node agent.  Programs of the user never have it.
+ */
+#ifndef CKPT_SPANK_PAGE_H
+#define CKPT_SPANK_PAGE_H
+
+#include <stdint.h>
+
+#define CKPTI_PAGE_MAGIC 0x31454741504b43ULL /* "CKPAGE1" */
+
+enum ckpti_slot_state {
+	CKPTI_SLOT_EMPTY,
+	CKPTI_SLOT_FRESH,    /* the program itself */
+	CKPTI_SLOT_RESTORED, /* `cpr -r`, whose descendant is the program */
+	CKPTI_SLOT_LEFT_OUT, /* runs without us: see reason */
+	CKPTI_SLOT_ENDED
+};
+
+struct ckpti_slot {
+	uint32_t state; /* written last, atomically */
+	int32_t pid;
+	uint32_t rank;
+	int32_t status; /* ENDED: as wait() */
+	char reason[112];
+};
+
+struct ckpti_page {
+	uint64_t magic;
+	uint32_t nslots;
+	uint32_t agent; /* taken by the task that starts the agent */
+	struct ckpti_slot slot[];
+};
+
+#endif

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The statefile directory of a step:
+ *
+ *   BASE/<job>.<step>/              0700, owner's; <job>.<step>.<k> when that name is another step's
+ *       step                        kv: identity, see struct ckpti_step_id
+ *       gen-<N>                     kv: manifest of generation N, appears by rename = the commit
+ *       life-<epoch>/               made by mkdir = the epoch is taken
+ *           task-<rank>/            statefile directory of cpr
+ *           pins/                   copies of mapped files, hard links shared by the tasks
+ *       disabled                    kv: counter of `scontrol checkpoint disable`
+ *       last                        kv: result of the last round, for `scontrol checkpoint error`
+ *
+ * Every path is opened from the directory's descriptor without following links, and owner and mode are
+ * checked: a directory of somebody else's is refused (-EPERM).  Files are written under another name,
+ * synced, renamed, and the directory is synced.  docs/format/step-statefile.md.
+ */
+#ifndef CKPT_SPANK_STEP_H
+#define CKPT_SPANK_STEP_H
+
+#include <limits.h>
+#include <sys/types.h>
+
+#include "spank/lib/kv.h"
+#include "util/err.h"
+
+struct ckpti_step_id {
+	char cluster[64];
+	uid_t uid;
+	uint32_t job;         /* SLURM_JOB_ID: of this task of an array */
+	uint32_t step;        /* number in its first life; CKPTI_STEP_BATCH for `cpr run` in a script */
+	int64_t submit_time;  /* of the job, seconds; with cluster, uid, job: the job for all time */
+	char key[33];         /* who it is in its job, 32 hexadecimal digits */
+	uint32_t ntasks;
+	uint64_t set_base;    /* CKPT_SET of rank r is this + r */
+	char name[128];       /* for people: job name or command */
+};
+#define CKPTI_STEP_BATCH 0xfffffffbU /* SLURM_BATCH_SCRIPT */
+
+/* key = hash of name (--job-name of the step, else argv joined), cwd, ntasks and the occurrence: how many
+ * steps with equal values this life of the job has started before.  ret: 33 bytes. */
+void ckpti_step_key(const char *name, const char *cwd, uint32_t ntasks, unsigned occurrence,
+		    char *ret);
+/* Count the occurrence: an exclusive file per (job, restart count, hash) in BASE/.steps; numbers from 0. */
+int ckpti_step_occurrence(const char *base, uint32_t job, unsigned restart_count, const char *name,
+			  const char *cwd, uint32_t ntasks, unsigned *ret, struct ckpti_err *err);
+
+struct ckpti_step {
+	int dirfd;
+	char path[PATH_MAX];
+	struct ckpti_step_id id;
+};
+
+/* Find the directory of this identity below base; -ENOENT.  Compares cluster, uid, job, submit time, key. */
+int ckpti_step_find(const char *base, const struct ckpti_step_id *id, struct ckpti_step *ret,
+		    struct ckpti_err *err);
+/* Make it (and base, 0700, when missing). */
+int ckpti_step_make(const char *base, const struct ckpti_step_id *id, struct ckpti_step *ret,
+		    struct ckpti_err *err);
+/* Open by path (--restart-dir): reads the identity. */
+int ckpti_step_open(const char *path, struct ckpti_step *ret, struct ckpti_err *err);
+void ckpti_step_close(struct ckpti_step *st);
+
+/* Newest epoch, 0 when none was taken. */
+uint32_t ckpti_step_epoch(const struct ckpti_step *st);
+/* Take the next one: makes life-<epoch>; -EEXIST lost against another starter. */
+int ckpti_step_take_epoch(struct ckpti_step *st, uint32_t *ret_epoch, struct ckpti_err *err);
+/* For agents: has a successor of `epoch` been taken?  1, 0, -errno when the directory cannot be read. */
+int ckpti_step_superseded(int step_dirfd, uint32_t epoch);
+
+enum ckpti_task_state { CKPTI_TASK_LIVE = 1, CKPTI_TASK_ENDED };
+struct ckpti_manifest_task {
+	enum ckpti_task_state state;
+	uint64_t generation; /* of its part, in life-<epoch>/task-<rank> */
+	int status;          /* ENDED: wait status */
+	uint64_t stored;
+	char host[64];
+};
+struct ckpti_manifest {
+	uint64_t generation;
+	uint32_t epoch; /* whose life the parts are of */
+	int64_t ctime;
+	uint32_t ntasks;
+	unsigned restarts; /* lives before this one */
+	uint64_t stored, stop_us, durable_us;
+	char reason[32]; /* interval, request, vacate, requeue, preemption, end */
+	struct ckpti_manifest_task *task;
+};
+void ckpti_manifest_free(struct ckpti_manifest *m);
+int ckpti_manifest_parse(struct ckpti_manifest *ret, const char *text, size_t len);
+/* Commit: durable when it returns 0. */
+int ckpti_step_commit(struct ckpti_step *st, const struct ckpti_manifest *m, struct ckpti_err *err);
+/* Generation numbers, ascending; returns how many (at most max are stored). */
+size_t ckpti_step_list(const struct ckpti_step *st, uint64_t *ret, size_t max);
+/* generation 0: the newest that is complete: manifest valid and every part there (as far as names and
+ * headers tell; contents are checked by the restart).  Damaged ones are passed over: *ret_skipped. */
+int ckpti_step_load(const struct ckpti_step *st, uint64_t generation, struct ckpti_manifest *ret,
+		    unsigned *ret_skipped, struct ckpti_err *err);
+/* Mark a generation as one that failed to restart: it is not chosen again. */
+int ckpti_step_reject(struct ckpti_step *st, uint64_t generation, const char *why);
+/* Drop manifests beyond the newest `keep`, then lives that no manifest and no living epoch needs. */
+int ckpti_step_prune(struct ckpti_step *st, unsigned keep, uint32_t current_epoch,
+		     struct ckpti_err *err);
+/* Part generations of task `rank` in life `epoch` that manifests refer to: for `cpr -c --hold`.  */
+size_t ckpti_step_held(const struct ckpti_step *st, uint32_t epoch, uint32_t rank, uint64_t *ret,
+		       size_t max);
+/* Remove all of it; foreign files stay and make it fail (-ENOTEMPTY). */
+int ckpti_step_remove(struct ckpti_step *st, struct ckpti_err *err);
+
+/* Small kv files in the directory: "disabled", "last". */
+int ckpti_step_read_file(const struct ckpti_step *st, const char *name, struct ckpti_kv *ret);
+int ckpti_step_write_file(struct ckpti_step *st, const char *name, const struct ckpti_kv *kv,
+			  struct ckpti_err *err);
+
+#endif
