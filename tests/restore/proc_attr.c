@@ -130,7 +130,7 @@ static void set_up_child(void)
 	t_sys(mkdir("below", 0700));
 	t_sys(chdir("below"));
 	(void)umask(0007);
-	t_sys(setpriority(PRIO_PROCESS, 0, 11));
+	t_sys(setpriority(PRIO_PROCESS, 0, 17));
 	limit(RLIMIT_NOFILE, 333, 444);
 	t_sys(prctl(PR_SET_NAME, "a (bad) name"));
 	t_sys(prctl(PR_SET_PDEATHSIG, SIGUSR2));
@@ -141,7 +141,7 @@ static void set_up_child(void)
 static void set_up_root(char **argv)
 {
 	(void)umask(0027);
-	t_sys(setpriority(PRIO_PROCESS, 0, 3));
+	t_sys(setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + 3));
 	limit(RLIMIT_CORE, 0, 4096);
 	limit(RLIMIT_STACK, 3 << 20, 16 << 20);
 	limit(RLIMIT_NPROC, 3000, 4000);
