@@ -52,10 +52,15 @@ struct ckpti_cmd_opts {
 	unsigned timeout_ms;
 	enum ckpti_policy policy;
 	uint64_t copy_limit;
+	uint64_t *hold;
+	size_t nhold;
+	const char *pins;
+	int drive_fd; /* -1: none */
+	unsigned drive_timeout_ms;
 	struct ckpti_file_rule *rules;
 	size_t nrules;
 
-	bool job, check, clone;
+	bool job, check, clone, fenced;
 	bool ids_given;
 	enum ckpti_ids ids;
 	uint64_t generation;

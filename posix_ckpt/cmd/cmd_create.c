@@ -12,7 +12,9 @@
 
 #include "attr.h"
 #include "cmd.h"
+#include "core/drive.h"
 #include "json.h"
+#include "step.h"
 #include "text.h"
 
 /* -k and -g beat the attribute file, which beats the default: ours is to go on, the old command's was
@@ -26,17 +28,6 @@ static bool ends_targets(const struct ckpti_cmd_opts *o, const struct ckpti_attr
 	if (c->action[CKPTI_ATTR_WILL] != CKPTI_ATTR_UNSET)
 		return c->action[CKPTI_ATTR_WILL] != CKPTI_ATTR_CONT;
 	return compat && strcmp(compat, "irix") == 0;
-}
-
-static int check_targets(const struct ckpti_cmd_opts *o, struct ckpti_err *err)
-{
-	for (size_t i = 0; i < o->ntarget; i++) {
-		if (o->target[i].type != P_ASH && o->target[i].type != P_JID)
-			continue;
-		return ckpti_err(err, -ENOTSUP, "an id of type %s needs a Slurm job",
-				 ckpti_text_type_name(o->target[i].type));
-	}
-	return 0;
 }
 
 /* The rules of the command line come first: the first that matches counts. */
@@ -97,7 +88,8 @@ static void print_line(const struct ckpti_create_result *res, bool dryrun)
 			     ckpti_text_time(res->durable_ns, durable));
 }
 
-static int tell(const struct ckpti_cmd_opts *o, const struct ckpti_create_result *res, bool kill)
+/* For a caller that is the library, or an agent of a job; does nothing without --api-result. */
+static void report(const struct ckpti_cmd_opts *o, const struct ckpti_create_result *res)
 {
 	struct ckpti_result r = {.generation = res->generation,
 				 .nprocs = res->nprocs,
@@ -106,8 +98,13 @@ static int tell(const struct ckpti_cmd_opts *o, const struct ckpti_create_result
 				 .stored_bytes = res->stored_bytes,
 				 .stop_ns = res->stop_ns};
 
+	ckpti_report_result(o, &r);
+}
+
+static int tell(const struct ckpti_cmd_opts *o, const struct ckpti_create_result *res, bool kill)
+{
 	if (o->result_fd != CKPTI_RESULT_NONE)
-		ckpti_report_result(o, &r);
+		report(o, res);
 	else if (o->json)
 		return print_json(res, o->dryrun, kill);
 	else if (!o->quiet)
@@ -115,8 +112,26 @@ static int tell(const struct ckpti_cmd_opts *o, const struct ckpti_create_result
 	return 0;
 }
 
+struct driven {
+	const struct ckpti_cmd_opts *o;
+	struct ckpti_drive drive;
+};
+
+static int phase(void *arg, enum ckpti_phase phase_now, const struct ckpti_create_result *so_far,
+		 struct ckpti_err *err)
+{
+	struct driven *d = arg;
+
+	/* Who decides about the end of the processes knows what has been committed. */
+	if (phase_now == CKPTI_PHASE_COMMITTED)
+		report(d->o, so_far);
+	return ckpti_drive_phase(&d->drive, phase_now, so_far, err);
+}
+
 int ckpti_cmd_create(const struct ckpti_cmd_opts *o)
 {
+	struct driven driven = {.o = o,
+				.drive = {.fd = o->drive_fd, .timeout_ms = o->drive_timeout_ms}};
 	struct ckpti_create_req req = {.dir = o->args[0],
 				       .target = o->target,
 				       .ntarget = o->ntarget,
@@ -127,17 +142,20 @@ int ckpti_cmd_create(const struct ckpti_cmd_opts *o)
 				       .timeout_ms = o->timeout_ms,
 				       .policy = o->policy,
 				       .copy_limit = o->copy_limit,
+				       .hold = o->hold,
+				       .nhold = o->nhold,
+				       .pins = o->pins,
+				       .phase = o->drive_fd >= 0 ? phase : NULL,
+				       .phase_arg = &driven,
 				       .progress = ckpti_report_progress(o)};
 	struct ckpti_create_result res = {.generation = 0};
 	struct ckpti_attr_choice choice = {.nrules = 0};
 	struct ckpti_attr attr = {.nblocks = 0};
 	struct ckpti_file_rule *rules = NULL;
 	struct ckpti_err err = {.code = 0};
+	bool job = false;
 	int r;
 
-	r = check_targets(o, &err);
-	if (r < 0)
-		goto out;
 	r = ckpti_attr_load(&attr, &err);
 	if (r < 0)
 		goto out;
@@ -150,7 +168,9 @@ int ckpti_cmd_create(const struct ckpti_cmd_opts *o)
 	req.rules = rules;
 	req.kill = ends_targets(o, &choice);
 
-	r = ckpti_create(&req, &res, &err);
+	for (size_t i = 0; i < o->ntarget; i++)
+		job |= ckpti_step_is_target(&o->target[i]);
+	r = job ? ckpti_step_create(o, req.kill, &err) : ckpti_create(&req, &res, &err);
 	if (r < 0)
 		goto out;
 	r = tell(o, &res, req.kill);

@@ -127,6 +127,7 @@ int ckpti_cmd_restart(const struct ckpti_cmd_opts *o)
 					.ids = o->ids,
 					.check = o->check,
 					.clone = o->clone,
+					.fenced = o->fenced,
 					.job = o->job,
 					.quiet = o->quiet || o->result_fd != CKPTI_RESULT_NONE,
 					.reloc = o->reloc,

@@ -44,6 +44,11 @@ enum {
 	KEY_JSON,
 	KEY_RESULT,
 	KEY_READY,
+	KEY_HOLD,
+	KEY_PINS,
+	KEY_DRIVE,
+	KEY_DRIVETIMEOUT,
+	KEY_FENCED,
 };
 
 struct opt {
@@ -65,6 +70,8 @@ static const struct opt opts[] = {
 	{"kill", 'k', C, NULL, NULL, "End the processes when the checkpoint is on disk"},
 	{"upgrade", 'u', C, NULL, NULL, "Keep copies of executables and libraries"},
 	{"keep", KEY_KEEP, C, "N", NULL, "Keep the N newest generations (1)"},
+	{"hold", KEY_HOLD, C, "N,...", NULL, "Keep these generations besides"},
+	{"pins", KEY_PINS, C, "DIR", "@dir", "Share copies of executables and libraries with other checkpoints in DIR"},
 	{"timeout", KEY_TIMEOUT, C, "SECONDS", NULL, "Give up when the processes do not stand still by then (10)"},
 	{"policy", KEY_POLICY, C, "wait|skip|abort", "wait skip abort",
 	 "When a process cannot be stopped at once: wait until the timeout, come back later, or fail"},
@@ -72,10 +79,13 @@ static const struct opt opts[] = {
 	{"copy-limit", KEY_COPYLIMIT, C, "SIZE", NULL, "Save the content of open files up to SIZE (64M)"},
 	{"file-policy", KEY_FILEPOLICY, C, "GLOB=ACTION", NULL,
 	 "What becomes of open files at a restart: merge, ignore, append, replace, substitute or relocate"},
+	{"drive", KEY_DRIVE, C, "FD", NULL, "Wait for a launcher's word at each phase, on this descriptor"},
+	{"drive-timeout", KEY_DRIVETIMEOUT, C, "SECONDS", NULL, "How long to wait for it each time (60)"},
 	{NULL, 0, 0, NULL, NULL, "With -r:"},
 	{"job", 'j', R, NULL, NULL, "Restart as a job of the calling shell"},
 	{"check", KEY_CHECK, R, NULL, NULL, "Say whether it would work and start nothing"},
 	{"clone", KEY_CLONE, R, NULL, NULL, "Start a second life beside the first"},
+	{"fenced", KEY_FENCED, R, NULL, NULL, "The first life is known to be over: do not look for it"},
 	{"relocate", KEY_RELOCATE, R, "OLD=NEW", NULL, "Look for files below NEW instead of OLD"},
 	{"ids", KEY_IDS, R, "auto|host|private|new", "auto host private new",
 	 "Which process ids: the old ones on this host, the old ones in a namespace, or new ones"},
@@ -185,6 +195,21 @@ static uint64_t parse_number(struct argp_state *st, const char *what, const char
 	return v;
 }
 
+static void parse_hold(struct argp_state *st, struct ckpti_cmd_opts *o, char *arg)
+{
+	for (char *word; (word = strsep(&arg, ",")) != NULL;) {
+		o->hold = grow(st, o->hold, o->nhold, sizeof(*o->hold));
+		o->hold[o->nhold++] = parse_number(st, "--hold", word, 1, UINT64_MAX);
+	}
+}
+
+static void parse_seconds(struct argp_state *st, const char *what, const char *arg,
+			  unsigned *ret_ms)
+{
+	if (ckpti_text_seconds(arg, ret_ms) < 0)
+		argp_error(st, "%s '%s' is not a number of seconds", what, arg);
+}
+
 static int parse_fd(struct argp_state *st, const char *what, const char *arg)
 {
 	int fd = (int)parse_number(st, what, arg, 0, INT32_MAX);
@@ -234,8 +259,22 @@ static void parse_value(struct argp_state *st, struct ckpti_cmd_opts *o, int key
 		o->keep = (unsigned)parse_number(st, "--keep", arg, 1, 10000);
 		break;
 	case KEY_TIMEOUT:
-		if (ckpti_text_seconds(arg, &o->timeout_ms) < 0)
-			argp_error(st, "--timeout '%s' is not a number of seconds", arg);
+		parse_seconds(st, "--timeout", arg, &o->timeout_ms);
+		break;
+	case KEY_HOLD:
+		parse_hold(st, o, arg);
+		break;
+	case KEY_PINS:
+		o->pins = arg;
+		break;
+	case KEY_DRIVE:
+		o->drive_fd = parse_fd(st, "--drive", arg);
+		break;
+	case KEY_DRIVETIMEOUT:
+		parse_seconds(st, "--drive-timeout", arg, &o->drive_timeout_ms);
+		break;
+	case KEY_FENCED:
+		o->fenced = true;
 		break;
 	case KEY_POLICY:
 		o->policy = (enum ckpti_policy)parse_word(st, "--policy", arg, "wait skip abort");
@@ -303,10 +342,14 @@ static void check_together(struct argp_state *st, const struct parse *p)
 			argp_error(st, "%s needs -p ID[:TYPE]", verb);
 		if (o->go_on && o->kill)
 			argp_error(st, "-g and -k exclude each other");
+		if (o->dryrun && o->drive_fd >= 0)
+			argp_error(st, "--dry-run and --drive exclude each other");
 		/* fall through */
 	case CKPTI_VERB_RESTART:
 		if (o->nargs != 1)
 			argp_error(st, "%s needs one directory", verb);
+		if (o->clone && o->fenced)
+			argp_error(st, "--clone and --fenced exclude each other");
 		break;
 	case CKPTI_VERB_INFO:
 	case CKPTI_VERB_REMOVE:
@@ -420,7 +463,8 @@ void ckpti_opts_parse(int argc, char **argv, struct ckpti_cmd_opts *ret)
 	unsigned flags = 0;
 
 	argp_err_exit_status = CKPTI_EXIT_USAGE;
-	*ret = (struct ckpti_cmd_opts){.result_fd = CKPTI_RESULT_NONE, .ready_fd = -1};
+	*ret = (struct ckpti_cmd_opts){
+		.result_fd = CKPTI_RESULT_NONE, .ready_fd = -1, .drive_fd = -1};
 	build_options(options);
 	build_usage(usage, sizeof(usage));
 
@@ -446,6 +490,7 @@ void ckpti_opts_free(struct ckpti_cmd_opts *o)
 	free(o->target);
 	free(o->rules);
 	free(o->reloc);
+	free(o->hold);
 }
 
 /* ---- completion --------------------------------------------------------------------------- */

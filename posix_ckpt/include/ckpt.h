@@ -225,6 +225,7 @@ CKPT_API int ckpt_setup(struct ckpt_args *args[], size_t nargs);
  *   ECANCELED  refused by a function            EDEADLK    called from a handler, or of oneself
  *   ENOSPC, EDQUOT  no space                               between ckpt_hold() and ckpt_release()
  *   ENOPKG     the program cpr was not found    EIO        cpr died
+ *   EREMOTEIO  the job of P_ASH or P_JID could not be checkpointed
  * and those of open(2), mkdir(2), write(2).  After a failure the targets go on unharmed.
  * Safety: MT-Safe, AS-Unsafe.  Since: 0.1.  Source: IRIX; POSIX draft.
  */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * "key=value\n" text, the form of every message payload, manifest and registry file of the Slurm side.
- * Keys are [a-z0-9_.-]+, unique, and may stand in any order; values are UTF-8 without NUL, in which
- * newline and backslash are written \n and \\.  Readers ignore keys that they do not know, so that old
- * and new programs understand each other.
+ * "key=value\n" text, the form of every message payload, manifest and registry file of the Slurm
+ * side.  Keys are [a-z0-9_.-]+, unique, and may stand in any order; values are any bytes but NUL
+ * (text is UTF-8, paths are what they are), in which newline and backslash are written \n and \\.
+ * Readers ignore keys that they do not know, so that old and new programs understand each other.
  */
 #ifndef CKPT_SPANK_KV_H
 #define CKPT_SPANK_KV_H
@@ -19,7 +19,9 @@ struct ckpti_kv_pair {
 struct ckpti_kv {
 	struct ckpti_kv_pair *pair;
 	size_t n;
-	int error; /* first -errno of the set functions: checked once, when it is written */
+	int error;      /* first -errno of the set functions: checked once, when it is written */
+	uint32_t *slot; /* private: to find a key, see kv.c */
+	size_t nslots;
 };
 
 void ckpti_kv_init(struct ckpti_kv *kv);

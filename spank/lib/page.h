@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The page of shared memory of a step on one node: made by the plugin in slurmstepd, filled in by the tasks
- * (pid) and by slurmstepd (end), read by the node agent.  Programs of the user never have it.
+ * The page of shared memory of a step on one node: made by the plugin in slurmstepd, filled in by
+ * the tasks (pid) and by slurmstepd (end), read by the node agent.  Programs of the user never have
+ * it.
  */
 #ifndef CKPT_SPANK_PAGE_H
 #define CKPT_SPANK_PAGE_H
@@ -20,7 +21,7 @@ enum ckpti_slot_state {
 
 struct ckpti_slot {
 	uint32_t state; /* written last, atomically */
-	int32_t pid;
+	int32_t pid;    /* 0 when the task had ended in an earlier life already */
 	uint32_t rank;
 	int32_t status; /* ENDED: as wait() */
 	char reason[112];

@@ -4,9 +4,9 @@
  *
  *     $HOME/.local/state/ckpt/<cluster>/<job>.<step>       0600 in directories 0700
  *
- * with host, port, pid, dir (the step's directory), epoch, set when the coordinator starts.  It is a hint
- * and no authority: the server proves itself (auth.h).  What stays after a crash tells where the
- * generations are.  Always touched as the owner.
+ * with host, port, pid, dir (the step's directory), epoch, set when the coordinator starts.  It is
+ * a hint and no authority: the server proves itself (auth.h).  What stays after a crash tells where
+ * the generations are.  Always touched as the owner.
  */
 #ifndef CKPT_SPANK_REGISTRY_H
 #define CKPT_SPANK_REGISTRY_H
@@ -23,7 +23,8 @@ int ckpti_registry_read(const char *cluster, uint32_t job, const char *step, str
 int ckpti_registry_remove(const char *cluster, uint32_t job, const char *step);
 /* All steps of a job, or of all jobs (job 0): calls fn until it returns non-zero. */
 int ckpti_registry_each(const char *cluster, uint32_t job,
-			int (*fn)(void *arg, uint32_t job, const char *step, const struct ckpti_kv *kv),
+			int (*fn)(void *arg, uint32_t job, const char *step,
+				  const struct ckpti_kv *kv),
 			void *arg);
 
 #endif

@@ -2,10 +2,10 @@
 /*
  * Frames between coordinator, node agents and clients, over one TCP connection each:
  *
- *     u32 magic "CKP1"   u32 length of the payload (at most 1 MiB)   u16 type   u16 version   payload: kv.h
+ *     u32 magic "CKP1", u32 length of the payload (at most 1 MiB), u16 type, u16 version, payload
  *
- * all little endian.  `version` is that of the sender; both sides must ignore types and keys that they do
- * not know.  Described in docs/format/step-protocol.md.
+ * all little endian.  `version` is that of the sender; both sides must ignore types and keys that
+ * they do not know.  Described in docs/format/step-protocol.md.
  */
 #ifndef CKPT_SPANK_WIRE_H
 #define CKPT_SPANK_WIRE_H
@@ -17,11 +17,12 @@
 #define CKPTI_WIRE_MAX_PAYLOAD (1U << 20)
 
 enum ckpti_wire_type {
-	/* Handshake, see auth.h: the server speaks first. */
-	CKPTI_W_CHALLENGE = 1, /* nonce, job, step, epoch; server proves itself: cred */
-	CKPTI_W_HELLO,         /* cred; role=node|client, for node: node, host, tasks, ranks … */
-	CKPTI_W_WELCOME,       /* heartbeat_ms, fence_s, life, …; or CKPTI_W_REFUSED */
-	CKPTI_W_REFUSED,       /* text */
+	/* Handshake, see auth.h: the client speaks first, and says next to nothing. */
+	CKPTI_W_KNOCK = 1, /* nonce, role */
+	CKPTI_W_CHALLENGE, /* nonce; the server proves itself: cred */
+	CKPTI_W_HELLO,     /* cred; role=node|client, for node: node, host, tasks, ranks … */
+	CKPTI_W_WELCOME,   /* heartbeat_ms, fence_s, life, …; or CKPTI_W_REFUSED */
+	CKPTI_W_REFUSED,   /* text */
 
 	/* Both ways, every heartbeat_ms. */
 	CKPTI_W_PING = 16,
@@ -37,16 +38,18 @@ enum ckpti_wire_type {
 	/* Agent to coordinator. */
 	CKPTI_W_PREPARED = 48, /* round */
 	CKPTI_W_CAPTURED,      /* round */
-	CKPTI_W_DURABLE,       /* round; task.<rank>.{gen,pid,procs,threads,stored,stop_us,durable_us}, ended.<rank> */
-	CKPTI_W_FAILED,        /* round, errno, rank, pid, host, object, text, retry=1 for EAGAIN */
-	CKPTI_W_STARTED,       /* the tasks run: restored=1, gen */
-	CKPTI_W_NOTICE,        /* signal=N from Slurm; or text: a line for the user */
-	CKPTI_W_TASKS,         /* live=N ended=N: changes of the number of tasks */
+	/* round; task.<rank>.{gen,pid,procs,threads,stored,stop_us,durable_us}, ended.<rank> */
+	CKPTI_W_DURABLE,
+	CKPTI_W_FAILED,  /* round, errno, rank, pid, host, object, text, retry=1 for EAGAIN */
+	CKPTI_W_STARTED, /* the tasks run: restored=1, gen */
+	CKPTI_W_NOTICE,  /* signal=N from Slurm; or text: a line for the user */
+	CKPTI_W_TASKS,   /* live=N ended=N: changes of the number of tasks */
 
 	/* Client and coordinator. */
 	CKPTI_W_REQUEST = 64, /* verb, max_wait, image_dir … */
 	CKPTI_W_PROGRESS,     /* text */
-	CKPTI_W_RESULT        /* rc: Slurm error name or 0; text; gen, tasks, stored, stop_us, durable_us … */
+	/* rc: Slurm error name or 0; text; gen, tasks, stored, stop_us, durable_us … */
+	CKPTI_W_RESULT
 };
 
 struct ckpti_wire; /* buffered, non-blocking; one per connection */
@@ -57,14 +60,17 @@ void ckpti_wire_free(struct ckpti_wire *w); /* closes; NULL is allowed */
 int ckpti_wire_fd(const struct ckpti_wire *w);
 bool ckpti_wire_wants_write(const struct ckpti_wire *w); /* poll for POLLOUT, too */
 
-/* Queue a frame and try to send.  kv may be NULL.  0, or -errno: the connection is broken. */
+/* Queue a frame and try to send.  kv may be NULL.  0, or -errno: the connection is broken (-ENOBUFS:
+ * the other side does not read, 4 MiB are waiting), or this frame cannot be sent (-EMSGSIZE;
+ * kv->error). */
 int ckpti_wire_send(struct ckpti_wire *w, unsigned type, const struct ckpti_kv *kv);
 /* After POLLOUT. */
 int ckpti_wire_flush(struct ckpti_wire *w);
-/* Read what is there.  1: a frame in *ret_type, *ret (initialised; caller frees); 0: none complete yet;
- * -EPIPE the other side has ended; -EBADMSG not our protocol; other -errno.  Call until it is not 1. */
+/* Read what is there.  1: a frame in *ret_type, *ret (initialised; caller frees); 0: none complete
+ * yet; -EPIPE the other side has ended; -EBADMSG not our protocol; other -errno.  Call until it is
+ * not 1. */
 int ckpti_wire_recv(struct ckpti_wire *w, unsigned *ret_type, struct ckpti_kv *ret);
-/* The same with waiting: for programs that do one thing.  -ETIMEDOUT. */
+/* The same with waiting: for programs that do one thing.  1, -ETIMEDOUT, or as above. */
 int ckpti_wire_wait(struct ckpti_wire *w, int timeout_ms, unsigned *ret_type, struct ckpti_kv *ret);
 
 /* A listening TCP socket with a port in [low, high] (0, 0: any), or -errno. */

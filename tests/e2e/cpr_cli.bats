@@ -116,13 +116,55 @@ usage_error()
 	[ "${#lines[@]}" -eq 1 ]
 }
 
-@test "Slurm types are refused by name" {
+@test "Slurm types are refused by name when there is no ckpt-step" {
+	cp "$CPR" alone
 	for id in 4711.0:ASH 4711:JID; do
-		run "$CPR" -c d -p "$id"
+		run ./alone -c d -p "$id"
 		[ "$status" -eq 4 ]
 		[[ $output == *"needs a Slurm job"* ]]
 		[ ! -e d ]
 	done
+	export CKPT_STEP_HELPER=/nowhere/ckpt-step
+	run "$CPR" -c d -p 4711:JID
+	[ "$status" -eq 4 ]
+	[[ $output == *"CKPT_STEP_HELPER: /nowhere/ckpt-step: "* ]]
+}
+
+@test "Slurm types go to ckpt-step, which may lie in three places" {
+	local helper='#!/bin/sh\necho "$0:" "$@"\necho trouble >&2\nexit 9\n'
+
+	mkdir -p bin libexec/ckpt
+	cp "$CPR" bin/cpr
+	printf "$helper" >libexec/ckpt/ckpt-step
+	chmod +x libexec/ckpt/ckpt-step
+	run --separate-stderr bin/cpr -c d -p 4711.3:ASH
+	[ "$status" -eq 9 ]
+	[[ $output == *"/ckpt-step: create 4711.3 ImageDir=$PWD/d" ]]
+	[ "$stderr" = trouble ]
+	cp libexec/ckpt/ckpt-step bin
+	run --separate-stderr bin/cpr -c /some/where -k -p 4711:JID
+	[[ $output == *"/bin/ckpt-step: create 4711 ImageDir=/some/where kill" ]]
+	cp libexec/ckpt/ckpt-step named
+	CKPT_STEP_HELPER=$PWD/named run --separate-stderr bin/cpr -c d -p 4711:ASH
+	[[ $output == *"/named: create 4711 ImageDir=$PWD/d" ]]
+	# For the library the last line is the text of the error.
+	CKPT_STEP_HELPER=$PWD/named bin/cpr -c d -p 4711:ASH --api-result 7 7<>result >/dev/null || true
+	grep -q trouble result
+	run bin/cpr -c d -p 4711:JID,4712:JID
+	[ "$status" -eq 4 ]
+	[[ $output == *"one job or step at a time"* ]]
+	run bin/cpr -c d -p 4711:JID --dry-run
+	[ "$status" -eq 4 ]
+}
+
+@test "options of launchers are checked" {
+	usage_error "--hold '0' is not a number from 1" -c d -p 1 --hold 2,0
+	usage_error "--drive 99: Bad file descriptor" -c d -p 1 --drive 99
+	usage_error "--drive-timeout 'x' is not a number of seconds" -c d -p 1 --drive-timeout x
+	usage_error "--dry-run and --drive exclude each other" -c d -p 1 --drive 1 --dry-run
+	usage_error "--clone and --fenced exclude each other" -r d --clone --fenced
+	usage_error "--fenced does not go with -c" -c d -p 1 --fenced
+	usage_error "--pins does not go with -r" -r d --pins x
 }
 
 @test "a directory that is not a checkpoint is not deleted" {

@@ -74,10 +74,12 @@ static void test_batch_types_are_refused_by_name(void **state)
 	struct ckpt_error e;
 
 	(void)state;
-	assert_fails(ckpt_create("/nowhere/x", CKPT_STEPID(4711, 0), P_ASH, NULL, 0), ENOTSUP);
+	(void)unsetenv("SLURM_JOB_ID");
+	assert_fails(ckpt_create("/nowhere/x", CKPT_SELF, P_ASH, NULL, 0), ENOTSUP);
 	assert_int_equal(ckpt_lasterror(&e), 0);
 	assert_non_null(strstr(e.text, "needs a Slurm job step"));
-	assert_fails(ckpt_create("/nowhere/x", 4711, P_JID, NULL, 0), ENOTSUP);
+	assert_fails(ckpt_create("/nowhere/x", CKPT_SELF, P_JID, NULL, 0), ENOTSUP);
+	assert_fails(ckpt_create("/nowhere/x", -1, P_JID, NULL, 0), EINVAL);
 }
 
 static void test_create_refuses_bad_targets(void **state)

@@ -48,15 +48,35 @@ static ash_t task_restore(const char *path)
 	return session;
 }
 
-static void test_array_session_is_refused_politely(void **state)
+static void logged(int fd, const char *want)
 {
-	struct ckpt_error e;
+	char text[1024] = "";
+
+	assert_true(pread(fd, text, sizeof(text) - 1, 0) > 0);
+	assert_memory_equal(text, want, strlen(want));
+}
+
+static void test_array_session_is_a_job_step(void **state)
+{
+	char log[] = "/tmp/ckpt-api-log-XXXXXX";
+	int fd = mkstemp(log);
 
 	(void)state;
+	assert_true(fd >= 0);
+	(void)setenv("FAKE_LOG", log, 1);
+	fake_cpr_use("log");
+	assert_int_equal(task_save(0x123400000001LL, P_ASH, 1, "/tmp/t.CK"), 0);
+	logged(fd, "args --api-result 3 -c -p 4660.1:ASH ");
+	(void)setenv("SLURM_JOB_ID", "77", 1);
+	(void)setenv("SLURM_STEP_ID", "0", 1);
+	assert_int_equal(task_save(0, P_ASH, 1, "/tmp/t.CK"), 0);
+	logged(fd, "args --api-result 3 -c -p 77.0:ASH ");
+	(void)unsetenv("SLURM_JOB_ID");
+	fake_cpr_use("E95"); /* ENOTSUP: no ckpt-step here */
 	assert_int_equal(task_save(0x123400000001LL, P_ASH, 1, "/tmp/t.CK"), 2);
 	assert_int_equal(errno, ENOTSUP);
-	assert_int_equal(ckpt_lasterror(&e), 0);
-	assert_non_null(strstr(e.text, "Slurm"));
+	(void)close(fd);
+	(void)unlink(log);
 }
 
 static void test_session_is_saved_and_restored(void **state)
@@ -99,7 +119,8 @@ static void test_unicos_calls(void **state)
 	assert_memory_equal(text, want, strlen(want));
 	assert_int_equal(chkpnt(C_PROC, getpid(), "/tmp/t.CK", 0), 0);
 	assert_int_equal(chkpnt(C_PGRP, 0, "/tmp/t.CK", 0), 0);
-	assert_int_equal(chkpnt(C_JOB, 1, "/tmp/t.CK", 0), -1);
+	assert_int_equal(chkpnt(C_JOB, 77, "/tmp/t.CK", 0), 0);
+	assert_int_equal(chkpnt(C_JOB, 0, "/tmp/t.CK", 0), -1);
 	assert_int_equal(errno, ENOTSUP);
 	assert_int_equal(chkpnt(99, 1, "/tmp/t.CK", 0), -1);
 	assert_int_equal(errno, EINVAL);
@@ -117,7 +138,7 @@ static void test_unicos_calls(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_array_session_is_refused_politely),
+		cmocka_unit_test(test_array_session_is_a_job_step),
 		cmocka_unit_test(test_session_is_saved_and_restored),
 		cmocka_unit_test(test_unicos_calls),
 	};

@@ -28,6 +28,11 @@ struct kernel_action {
 	uint64_t mask;
 };
 
+void ckpti_agent_overlook(void *uc)
+{
+	(void)uc;
+}
+
 static bool handled_signal_due(const ucontext_t *uc)
 {
 	uint64_t pending = 0, blocked;

@@ -73,6 +73,10 @@ extern struct ckpti_agent ckpti_agent;
 /* Install the handler and open SIGCKPT in the calling thread.  Once per process image. */
 void ckpti_agent_start(const struct ckpti_agent_host *host);
 
+/* A SIGCKPT of somebody else's that the program has no handler for (uc: of the handler): the system call
+ * that it interrupted is repeated, as if nothing had come. */
+void ckpti_agent_overlook(void *uc);
+
 /* Report to the coordinator that this process' atcheckpoint handlers have run (service thread);
  * veto != 0: a pre-hook refused. */
 int ckpti_agent_prepared(uint64_t nonce, int veto);

@@ -177,6 +177,15 @@ static void handler(int sig, struct ckpti_siginfo *si, void *ucv)
 	agent_eintr_settle(ucv, &hide);
 }
 
+void ckpti_agent_overlook(void *uc)
+{
+	const struct ckpti_siginfo unknown = {.sys_nr = -1};
+	struct agent_hide hide;
+
+	agent_eintr_hide(uc, &unknown, &hide);
+	agent_eintr_settle(uc, &hide);
+}
+
 void ckpti_agent_start(const struct ckpti_agent_host *host)
 {
 	struct ckpti_ksigaction sa;

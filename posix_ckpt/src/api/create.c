@@ -63,12 +63,20 @@ static int check_caller(const struct request *q, struct ckpti_err *err)
 
 static void add_targets(struct api_argv *a, const struct api_targets *t)
 {
-	char list[(API_LIST_MAX + 1) * 16] = "";
+	char list[(API_LIST_MAX + 1) * 32] = "";
 	size_t len = 0;
 
-	for (size_t i = 0; i < t->n; i++)
-		len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%d:%s", i ? "," : "",
-					(int)t->id[i], ckpt_type_str(t->type));
+	for (size_t i = 0; i < t->n; i++) {
+		uint32_t high = (uint32_t)(t->id[i] >> 32), low = (uint32_t)t->id[i];
+
+		/* Only of a step, whose id is a pair. */
+		if (high)
+			len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%u.%u:%s",
+						i ? "," : "", high, low, ckpt_type_str(t->type));
+		else
+			len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%u:%s",
+						i ? "," : "", low, ckpt_type_str(t->type));
+	}
 	ckpti_argv_add(a, "-p");
 	ckpti_argv_add(a, "%s", list);
 }

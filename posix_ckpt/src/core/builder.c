@@ -16,8 +16,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/hand_on.h"
 #include "core/life.h"
 #include "core/procfs.h"
+#include "core/supervisor.h"
 #include "core/trace.h"
 #include "restart/plan.h"
 
@@ -168,61 +170,61 @@ static int build(struct ckpti_life *life, struct ckpti_err *err)
 	return r;
 }
 
-static void forward(struct ckpti_life *life, const struct ckpti_ctl_signal *s)
+/* Reaps what has ended; false: nothing is left.  *root becomes 0 when it has ended. */
+static bool reap(int ctl, int *root)
 {
-	int root = root_pid(life);
-	int group = getpgid(root);
+	int status, pid;
 
-	/* A group of the root's own gets it as it would from a terminal or a batch system.  In cpr's group
-	 * it has arrived already when the whole group had it. */
-	if (group > 1 && group != getpgrp())
-		(void)kill(-group, s->signo);
-	else if (root > 1 && (!s->to_group || life->req->job))
-		(void)kill(root, s->signo);
+	while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0) {
+		if (pid != *root)
+			continue;
+		if (WIFSTOPPED(status)) {
+			if (WSTOPSIG(status) == SIGTSTP)
+				tell(ctl, CKPTI_CTL_STOPPED, 0, NULL);
+			continue;
+		}
+		tell(ctl, CKPTI_CTL_ENDED, status, NULL);
+		*root = 0;
+	}
+	return pid == 0 || errno != ECHILD;
 }
 
 /* Returns when no process is left. */
-static void live_on(struct ckpti_life *life, int ctl)
+static void live_on(struct ckpti_hand_on *h, int ctl)
 {
-	int root = root_pid(life);
 	bool attached = true;
-	int status, pid;
-	sigset_t chld;
+	sigset_t mask;
 	int sfd;
 
-	(void)sigemptyset(&chld);
-	(void)sigaddset(&chld, SIGCHLD);
-	sfd = signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
-	for (;;) {
+	ckpti_hand_on_signals(&mask);
+	(void)sigaddset(&mask, SIGCHLD);
+	sfd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
+	while (reap(ctl, &h->root)) {
 		struct pollfd pfd[2] = {{.fd = sfd, .events = POLLIN},
 					{.fd = attached ? ctl : -1, .events = POLLIN}};
 		struct signalfd_siginfo si;
 		struct ckpti_ctl_signal down;
 
-		while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-			if (pid != root)
-				continue;
-			tell(ctl, CKPTI_CTL_ENDED, status, NULL);
-			root = 0;
-		}
-		if (pid < 0 && errno == ECHILD)
-			return;
-		(void)poll(pfd, 2, -1);
+		(void)poll(pfd, 2, ckpti_hand_on_due(h));
 		while (read(sfd, &si, sizeof(si)) == (ssize_t)sizeof(si))
-			;
-		if (pfd[1].revents) {
-			if (recv(ctl, &down, sizeof(down), 0) == (ssize_t)sizeof(down)) {
-				if (root)
-					forward(life, &down);
-			} else {
-				attached = false;
-			}
+			if (si.ssi_signo != SIGCHLD)
+				ckpti_hand_on_seen(h, (int)si.ssi_signo);
+		if (!pfd[1].revents)
+			continue;
+		if (recv(ctl, &down, sizeof(down), 0) == (ssize_t)sizeof(down)) {
+			ckpti_hand_on_wanted(h, down.signo);
+			continue;
 		}
+		/* cpr was killed.  For whoever did that it was the program. */
+		attached = false;
+		if (h->root)
+			(void)kill(h->root, SIGKILL);
 	}
 }
 
 _Noreturn void ckpti_builder(struct ckpti_life *life, int ctl)
 {
+	struct ckpti_hand_on hand_on;
 	struct ckpti_err err = {0};
 	sigset_t all;
 	int r;
@@ -246,12 +248,14 @@ _Noreturn void ckpti_builder(struct ckpti_life *life, int ctl)
 	}
 	/* Nothing of ours may hold an object of theirs when they run: a pipe must know its end. */
 	ckpti_life_close_objects(life);
+	ckpti_hand_on_start(&hand_on, root_pid(life));
+	ckpti_supervisor_take_name(root_pid(life));
 	tell(ctl, CKPTI_CTL_STARTED, root_pid(life), NULL);
 	(void)close(life->go[1]);
 	(void)close(life->ready[0]);
 	(void)close(life->fail[0]);
 	ckpti_store_close(life->store);
 	ckpti_trace_close();
-	live_on(life, ctl);
+	live_on(&hand_on, ctl);
 	_exit(0);
 }

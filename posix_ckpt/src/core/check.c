@@ -21,6 +21,7 @@
 #include "core/life.h"
 #include "core/registry.h"
 #include "core/set.h"
+#include "core/supervisor.h"
 #include "os/linux/sys.h"
 
 #ifndef CLONE_NEWTIME
@@ -109,7 +110,7 @@ int ckpti_check_member(struct ckpti_set *set, struct ckpti_member *m, ckpti_find
 
 int ckpti_check_pid(int pid, ckpti_finding_f fn, void *arg, struct ckpti_err *err)
 {
-	struct ckpti_target target = {.type = P_HID, .id = pid};
+	struct ckpti_target target = {.type = P_HID, .id = ckpti_supervisor_root(pid)};
 	struct ckpti_create_req req = {.target = &target, .ntarget = 1};
 	struct ckpti_set set;
 	int r;

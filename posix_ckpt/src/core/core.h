@@ -24,20 +24,39 @@ enum ckpti_policy {
 	CKPTI_POLICY_ABORT, /* the same with -ETIMEDOUT */
 };
 
+struct ckpti_create_result;
+
+/* Where a checkpoint stands. */
+enum ckpti_phase {
+	CKPTI_PHASE_PREPARED,  /* handlers have run, nobody has stopped */
+	CKPTI_PHASE_CAPTURED,  /* everybody stands still and is in the image */
+	CKPTI_PHASE_COMMITTED, /* the image is durable; only when the targets are then to be ended */
+	CKPTI_PHASE_BETWEEN, /* between two of these, often: is it still wanted?  Without waiting */
+};
+
+/* 0: go on.  -errno, and *err filled in: give up.  Everybody goes on; what is committed stays. */
+typedef int (*ckpti_phase_f)(void *arg, enum ckpti_phase phase,
+			     const struct ckpti_create_result *so_far, struct ckpti_err *err);
+
 struct ckpti_create_req {
 	const char *dir;
 	const struct ckpti_target *target;
 	size_t ntarget;
-	bool force;          /* -f */
-	bool kill;           /* -k: end the targets after the commit */
-	bool upgrade;        /* -u: keep copies of executables and libraries */
-	bool dryrun;         /* stop, capture nothing, say what would fail */
-	unsigned keep;       /* generations to keep, 0: 1 */
+	bool force;           /* -f */
+	bool kill;            /* -k: end the targets after the commit */
+	bool upgrade;         /* -u: keep copies of executables and libraries */
+	bool dryrun;          /* stop, capture nothing, say what would fail */
+	unsigned keep;        /* generations to keep, 0: 1 */
+	const uint64_t *hold; /* generations to keep besides */
+	size_t nhold;
+	const char *pins; /* a directory that shares copies of mapped files with others, or NULL */
 	unsigned timeout_ms; /* muster deadline, 0: 10 s */
 	enum ckpti_policy policy;
 	uint64_t copy_limit; /* 0: default, 64 MiB */
 	ckpti_progress_f progress;
 	void *progress_arg;
+	ckpti_phase_f phase; /* may be NULL */
+	void *phase_arg;
 	const struct ckpti_file_rule *rules; /* what becomes of open files at a restart */
 	size_t nrules;
 };
@@ -65,9 +84,10 @@ struct ckpti_restart_req {
 	const char *dir;
 	uint64_t generation; /* 0: newest */
 	enum ckpti_ids ids;
-	bool check; /* say whether it would work, start nothing */
-	bool clone; /* a second life beside the first */
-	bool job;   /* -j: as a job of the calling shell, in a process group of its own */
+	bool check;  /* say whether it would work, start nothing */
+	bool clone;  /* a second life beside the first */
+	bool fenced; /* the caller vouches that the first life is over: it is not looked for */
+	bool job;    /* -j: as a job of the calling shell, in a process group of its own */
 	bool quiet;
 	const struct ckpti_relocation *reloc;
 	size_t nreloc;

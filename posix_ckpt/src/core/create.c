@@ -17,10 +17,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ckpt.h"
 #include "core/capture.h"
 #include "core/life.h"
 #include "core/owner.h"
 #include "core/registry.h"
+#include "core/supervisor.h"
 #include "core/trace.h"
 
 #define COPY_LIMIT_DEFAULT (64ULL << 20)
@@ -215,6 +217,14 @@ static int capture(struct ckpti_snap *s, struct ckpti_err *err)
 	return r < 0 ? explain(s->set, r, err) : 0;
 }
 
+static int ask(const struct ckpti_set *set, enum ckpti_phase phase,
+	       const struct ckpti_create_result *so_far, struct ckpti_err *err)
+{
+	const struct ckpti_create_req *req = set->req;
+
+	return req->phase ? req->phase(req->phase_arg, phase, so_far, err) : 0;
+}
+
 static int commit(struct ckpti_snap *s, uint64_t stop_ns, struct ckpti_err *err)
 {
 	const struct ckpti_create_req *req = s->set->req;
@@ -233,6 +243,8 @@ static int commit(struct ckpti_snap *s, uint64_t stop_ns, struct ckpti_err *err)
 	if (r == 0)
 		r = ckpti_store_hash(s->store, &s->img, req->progress, req->progress_arg, err);
 	ckpti_trace_phase("hash", s->stored_bytes);
+	if (r == 0)
+		r = ask(s->set, CKPTI_PHASE_BETWEEN, NULL, err);
 	if (r < 0)
 		return r;
 	(void)clock_gettime(CLOCK_REALTIME, &ts);
@@ -290,6 +302,61 @@ static void block_terminal_stops(int how)
 	(void)sigprocmask(how, &mask, NULL);
 }
 
+/* Ends with everybody standing still and captured, or with an error. */
+static int stop_and_capture(struct ckpti_snap *s, const struct ckpti_create_result *so_far,
+			    struct ckpti_err *err)
+{
+	struct ckpti_set *set = s->set;
+	int r = ckpti_budget_check(set, s->store, err);
+
+	if (r == 0)
+		r = open_content(s, err);
+	if (r == 0)
+		r = ckpti_link_listen(set, err);
+	if (r == 0)
+		r = ckpti_set_prepare(set, err);
+	ckpti_trace_phase("prepare", 0);
+	if (r == 0)
+		r = ask(set, CKPTI_PHASE_PREPARED, so_far, err);
+	/* From here to the resume we must not be stopped by a terminal: everybody waits for us. */
+	block_terminal_stops(SIG_BLOCK);
+	if (r == 0)
+		r = ckpti_set_muster(set, err);
+	ckpti_trace_phase("muster", 0);
+	if (r == 0)
+		r = capture(s, err);
+	if (r == 0)
+		r = ask(set, CKPTI_PHASE_CAPTURED, so_far, err);
+	return r;
+}
+
+static void fill_result(const struct ckpti_snap *s, uint64_t start, uint64_t stop_ns,
+			struct ckpti_create_result *ret)
+{
+	ret->generation = ckpti_store_generation(s->store);
+	ret->nprocs = (uint32_t)s->set->n;
+	ret->nthreads = s->nthreads;
+	ret->mem_bytes = s->mem_bytes;
+	ret->stored_bytes = s->stored_bytes;
+	ret->stop_ns = stop_ns;
+	ret->durable_ns = ckpti_now_ns() - start;
+	ret->eintr_hidden = s->eintr_hidden;
+	ret->eintr_lost = s->eintr_lost;
+}
+
+/* The image is safe: the targets of -k end, unless they are wanted after all. */
+static int end_targets(struct ckpti_set *set, const struct ckpti_create_result *res,
+		       struct ckpti_err *err)
+{
+	int r = ask(set, CKPTI_PHASE_COMMITTED, res, err);
+
+	if (r == 0)
+		ckpti_set_kill(set);
+	else
+		ckpti_set_resume(set, 0, res->generation);
+	return r;
+}
+
 static int checkpoint(struct ckpti_set *set, struct ckpti_store *store,
 		      struct ckpti_create_result *ret, struct ckpti_err *err)
 {
@@ -299,21 +366,7 @@ static int checkpoint(struct ckpti_set *set, struct ckpti_store *store,
 	int r;
 
 	ckpti_snap_init(&s, set, store);
-	r = ckpti_budget_check(set, store, err);
-	if (r == 0)
-		r = open_content(&s, err);
-	if (r == 0)
-		r = ckpti_link_listen(set, err);
-	if (r == 0)
-		r = ckpti_set_prepare(set, err);
-	ckpti_trace_phase("prepare", 0);
-	/* From here to the resume we must not be stopped by a terminal: everybody waits for us. */
-	block_terminal_stops(SIG_BLOCK);
-	if (r == 0)
-		r = ckpti_set_muster(set, err);
-	ckpti_trace_phase("muster", 0);
-	if (r == 0)
-		r = capture(&s, err);
+	r = stop_and_capture(&s, ret, err);
 	/* The targets of -k stand still until the image is safe: nothing that they do is lost. */
 	if (r < 0 || !req->kill)
 		ckpti_set_resume(set, r, r < 0 ? 0 : ckpti_store_generation(store));
@@ -322,19 +375,11 @@ static int checkpoint(struct ckpti_set *set, struct ckpti_store *store,
 	ckpti_trace_phase("resume", 0);
 	if (r == 0)
 		r = commit(&s, stop_ns, err);
-	if (r == 0 && req->kill)
-		ckpti_set_kill(set);
 	if (r == 0) {
-		ret->generation = ckpti_store_generation(store);
-		ret->nprocs = (uint32_t)set->n;
-		ret->nthreads = s.nthreads;
-		ret->mem_bytes = s.mem_bytes;
-		ret->stored_bytes = s.stored_bytes;
-		ret->stop_ns = stop_ns;
-		ret->durable_ns = ckpti_now_ns() - start;
-		ret->eintr_hidden = s.eintr_hidden;
-		ret->eintr_lost = s.eintr_lost;
+		fill_result(&s, start, stop_ns, ret);
 		ckpti_registry_note(set->set_id, ckpti_store_path(store), ret->generation);
+		if (req->kill)
+			r = end_targets(set, ret, err);
 	}
 	ckpti_snap_done(&s);
 	return r;
@@ -347,41 +392,70 @@ static int become_owner(const struct ckpti_set *set, struct ckpti_err *err)
 	return ckpti_owner_become(p->uid[0], p->gid[0], p->groups, p->ngroups, err);
 }
 
-int ckpti_create(const struct ckpti_create_req *req, struct ckpti_create_result *ret,
+/* The targets, with the tree in the place of a cpr -r that looks after it. */
+static struct ckpti_target *real_targets(const struct ckpti_create_req *req)
+{
+	struct ckpti_target *t = calloc(req->ntarget, sizeof(*t));
+
+	for (size_t i = 0; t && i < req->ntarget; i++) {
+		t[i] = req->target[i];
+		if (t[i].type != P_PGID && t[i].type != P_SID && t[i].id <= INT32_MAX)
+			t[i].id = ckpti_supervisor_root((int)t[i].id);
+	}
+	return t;
+}
+
+/* Everything with the set locked and the directory open. */
+static int create_in(struct ckpti_set *set, struct ckpti_create_result *ret, struct ckpti_err *err)
+{
+	const struct ckpti_create_req *req = set->req;
+	struct ckpti_store *store = NULL;
+	int lock = lock_set(set, err);
+	int r = lock;
+
+	if (r >= 0)
+		r = ckpti_store_open_write(
+			req->dir, CKPTI_STORE_CREATE | (req->force ? CKPTI_STORE_FORCE : 0), &store,
+			err);
+	if (r == 0 && req->pins)
+		r = ckpti_store_share_pins(store, req->pins, err);
+	if (r == 0) {
+		ckpti_store_hold(store, req->hold, req->nhold);
+		r = checkpoint(set, store, ret, err);
+	}
+	ckpti_set_done(set, r, 0);
+	ckpti_store_close(store);
+	if (lock >= 0)
+		(void)close(lock);
+	return r;
+}
+
+int ckpti_create(const struct ckpti_create_req *asked, struct ckpti_create_result *ret,
 		 struct ckpti_err *err)
 {
-	struct ckpti_store *store = NULL;
+	struct ckpti_create_req req = *asked;
+	struct ckpti_target *targets;
 	struct ckpti_set set;
-	int lock = -1;
 	int r;
 
 	memset(ret, 0, sizeof(*ret));
 	raise_limits();
 	ckpti_trace_open("create");
-	ckpti_set_init(&set, req);
+	req.target = targets = real_targets(asked);
+	if (!targets)
+		return ckpti_err(err, -ENOMEM, "out of memory");
+	ckpti_set_init(&set, &req);
 	r = ckpti_set_scan(&set, err);
 	ckpti_trace_phase("scan", 0);
 	/* The statefile and everything that a user can choose is touched as the user. */
 	if (r == 0)
 		r = become_owner(&set, err);
-	if (r == 0 && req->dryrun) {
+	if (r == 0 && !req.dryrun)
+		r = create_in(&set, ret, err);
+	else if (r == 0)
 		r = dry_run(&set, ret, err);
-		ckpti_set_done(&set, r, 0);
-		ckpti_trace_close();
-		return r;
-	}
-	if (r == 0)
-		r = lock = lock_set(&set, err);
-	if (r >= 0)
-		r = ckpti_store_open_write(
-			req->dir, CKPTI_STORE_CREATE | (req->force ? CKPTI_STORE_FORCE : 0), &store,
-			err);
-	if (r == 0)
-		r = checkpoint(&set, store, ret, err);
 	ckpti_set_done(&set, r, 0);
-	ckpti_store_close(store);
-	if (lock >= 0)
-		(void)close(lock);
+	free(targets);
 	ckpti_trace_close();
 	return r;
 }

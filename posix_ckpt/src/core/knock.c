@@ -157,7 +157,8 @@ struct second {
 	struct ckpti_set *set;
 	struct ckpti_member *m;
 	uint64_t bit;
-	int request; /* nobody leads yet: this thread is to */
+	int request;                /* nobody leads yet: this thread is to */
+	struct ckpti_procinfo shut; /* keeps it closed, and may not be traced; pid 0: none */
 };
 
 static int open_one(void *arg, const struct ckpti_procinfo *t)
@@ -170,8 +171,11 @@ static int open_one(void *arg, const struct ckpti_procinfo *t)
 	if (!(t->sig_blocked & s->bit) || (t->state != 'S' && t->state != 'R') ||
 	    (!s->request && !(t->sig_pending & s->bit)) || near_exec(t, &s->m->info))
 		return 0;
-	if (t->tracer != getpid() && ptrace(PTRACE_SEIZE, t->pid, NULL, NULL) < 0)
+	if (t->tracer != getpid() && ptrace(PTRACE_SEIZE, t->pid, NULL, NULL) < 0) {
+		if (errno == EPERM)
+			s->shut = *t;
 		return 0;
+	}
 	taken = stop_thread(t->pid);
 	if (taken < 0)
 		return 0;
@@ -192,7 +196,7 @@ static int open_one(void *arg, const struct ckpti_procinfo *t)
  * Threads that have had the leader's signal and keep it closed are opened.  When no thread could be
  * asked to lead, the first one is.
  */
-void ckpti_set_knock_again(struct ckpti_set *set, struct ckpti_member *m)
+int ckpti_set_knock_again(struct ckpti_set *set, struct ckpti_member *m, struct ckpti_err *err)
 {
 	struct second s = {.set = set, .m = m, .bit = 1ULL << (set->signo - 1)};
 	struct search first = {.bit = s.bit};
@@ -200,6 +204,15 @@ void ckpti_set_knock_again(struct ckpti_set *set, struct ckpti_member *m)
 	(void)each_thread(m->info.pid, search_one, &first);
 	s.request = !first.open && !m->asked;
 	(void)each_thread(m->info.pid, open_one, &s);
+	/* No waiting will help. */
+	if (s.shut.pid)
+		return ckpti_err_obj(
+			err, -EPERM, m->info.pid, m->info.comm,
+			"thread %d (%s) keeps the signal of checkpoints blocked, as that of "
+			"timers with SIGEV_THREAD does, and may not be traced to open it "
+			"(kernel.yama.ptrace_scope)",
+			s.shut.pid, s.shut.comm);
+	return 0;
 }
 
 static int sleeps(void *arg, const struct ckpti_procinfo *t)

@@ -73,6 +73,7 @@ struct ckpti_life {
 		fail[2]; /* pipes; cpr holds the end of `go` that lets the processes run as
 				       * well, until it knows that they may: killing the builder does
 				       * not start anything */
+	bool to_stop;    /* cpr has had SIGTSTP, and the root has not stopped yet */
 	int keep_first,
 		keep_last; /* data and shared memory: live on through the exec, then closed */
 	int desc_first, desc_end; /* recreated descriptions lie here, behind the pipes */
@@ -119,6 +120,7 @@ _Noreturn void ckpti_builder(struct ckpti_life *life, int ctl);
 enum ckpti_ctl_type {
 	CKPTI_CTL_FAILED = 1,
 	CKPTI_CTL_STARTED,
+	CKPTI_CTL_STOPPED, /* the root, by SIGTSTP */
 	CKPTI_CTL_ENDED
 };
 struct ckpti_ctl {
@@ -130,7 +132,6 @@ struct ckpti_ctl {
 /* And what cpr tells the builder: a signal that it has had. */
 struct ckpti_ctl_signal {
 	int32_t signo;
-	int32_t to_group; /* the terminal sent it to cpr's whole process group */
 };
 
 /* ids.c */

@@ -15,27 +15,53 @@
 #include <sys/uio.h>
 #include <sys/user.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "arch/ptrace.h"
 #include "core/life.h"
 #include "core/procfs.h"
+#include "core/set.h"
 #include "restart/plan.h"
 
 extern const uint8_t ckpti_restorer_blob[], ckpti_restorer_blob_end[];
 
-#define PLAN_PAGE  4096UL
-#define HOLE_FIRST 0x10000000UL /* above what programs without ASLR use for code */
-#define HOLE_GUARD (16UL << 20) /* distance to a mapping that may grow */
+#define EXEC_LIMIT_S 60
+#define PLAN_PAGE    4096UL
+#define HOLE_FIRST   0x10000000UL /* above what programs without ASLR use for code */
+#define HOLE_GUARD   (16UL << 20) /* distance to a mapping that may grow */
 
 static uint64_t page_up(uint64_t n)
 {
 	return (n + PLAN_PAGE - 1) & ~(PLAN_PAGE - 1);
 }
 
+/* An exec reads the binary, perhaps from a file server that does not answer. */
+static int wait_stopped(int pid, int *ret_status, struct ckpti_err *err)
+{
+	struct timespec step = {.tv_nsec = 100000};
+	uint64_t deadline = ckpti_now_ns() + EXEC_LIMIT_S * 1000000000ULL;
+	pid_t r;
+
+	while ((r = waitpid(pid, ret_status, __WALL | WNOHANG)) == 0) {
+		if (ckpti_now_ns() > deadline)
+			return ckpti_err(err, -ETIMEDOUT,
+					 "process %d did not execute its program within %d s", pid,
+					 EXEC_LIMIT_S);
+		(void)nanosleep(&step, NULL);
+		if (step.tv_nsec < 5000000)
+			step.tv_nsec *= 2;
+	}
+	if (r < 0)
+		return ckpti_err(err, -errno, "process %d is lost: %s", pid, strerror(errno));
+	if (!WIFSTOPPED(*ret_status))
+		return ckpti_err(err, -ECHILD, "process %d ended before it was restored", pid);
+	return 0;
+}
+
 static int stop_at_exec(int pid, uint32_t *go, struct ckpti_err *err)
 {
-	int status;
+	int status, r;
 
 	/* Should we be killed, the program must not start from its beginning. */
 	if (ptrace(PTRACE_SEIZE, pid, NULL,
@@ -47,21 +73,17 @@ static int stop_at_exec(int pid, uint32_t *go, struct ckpti_err *err)
 	__atomic_store_n(go, 1, __ATOMIC_SEQ_CST);
 	(void)syscall(SYS_futex, go, FUTEX_WAKE, 1, NULL, NULL, 0);
 	for (;;) {
-		if (waitpid(pid, &status, __WALL) < 0)
-			return ckpti_err(err, -errno, "process %d is lost: %s", pid,
-					 strerror(errno));
-		if (!WIFSTOPPED(status))
-			return ckpti_err(err, -ECHILD, "process %d ended before it was restored",
-					 pid);
+		r = wait_stopped(pid, &status, err);
+		if (r < 0)
+			return r;
 		if (status >> 8 == (SIGTRAP | PTRACE_EVENT_EXEC << 8))
 			break;
 		(void)ptrace(PTRACE_CONT, pid, NULL, 0);
 	}
 	/* To the end of the exec call: only then are registers ours to set. */
-	if (ptrace(PTRACE_SYSCALL, pid, NULL, 0) < 0 || waitpid(pid, &status, __WALL) < 0 ||
-	    !WIFSTOPPED(status))
+	if (ptrace(PTRACE_SYSCALL, pid, NULL, 0) < 0)
 		return ckpti_err(err, -EIO, "process %d cannot be stopped at its exec", pid);
-	return 0;
+	return wait_stopped(pid, &status, err);
 }
 
 /* Somewhere that is free in the process as it is and in the image, with room around. */

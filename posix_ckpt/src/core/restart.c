@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "core/capture.h"
+#include "core/hand_on.h"
 #include "core/life.h"
 #include "core/owner.h"
 #include "core/procfs.h"
@@ -130,11 +131,13 @@ static int start_builder(struct ckpti_life *life, int *ret_ctl, pid_t *ret_pid,
 static void on_signal(struct ckpti_life *life, int ctl, pid_t builder, bool started,
 		      const struct signalfd_siginfo *si)
 {
-	struct ckpti_ctl_signal down = {.signo = (int32_t)si->ssi_signo,
-					.to_group = si->ssi_code == SI_KERNEL};
+	struct ckpti_ctl_signal down = {.signo = (int32_t)si->ssi_signo};
 	struct ckpti_err why = {0};
 
 	(void)send(ctl, &down, sizeof(down), MSG_NOSIGNAL);
+	/* We stop when the root has done so, and not when it has another idea about the signal. */
+	if (down.signo == SIGTSTP || down.signo == SIGCONT)
+		life->to_stop = down.signo == SIGTSTP;
 	if (started || (down.signo != SIGHUP && down.signo != SIGINT && down.signo != SIGQUIT &&
 			down.signo != SIGTERM))
 		return;
@@ -206,6 +209,10 @@ static int supervise(struct ckpti_life *life, int ctl, pid_t builder, int sfd, i
 			life->req->started(life->req->started_arg, pid ? pid : msg.value,
 					   life->set.generation);
 		}
+		if (msg.type == CKPTI_CTL_STOPPED && life->to_stop) {
+			life->to_stop = false;
+			(void)raise(SIGSTOP);
+		}
 		if (msg.type == CKPTI_CTL_ENDED) {
 			*ret_wstatus = msg.value;
 			return 0;
@@ -221,7 +228,8 @@ static int first_life_over(const struct ckpti_life *life, struct ckpti_err *err)
 	char boot[64] = "";
 	FILE *f;
 
-	if (life->req->clone || !ckpti_image_first(&life->img, CKPTI_R_MACHINE, &v))
+	if (life->req->clone || life->req->fenced ||
+	    !ckpti_image_first(&life->img, CKPTI_R_MACHINE, &v))
 		return 0;
 	f = fopen("/proc/sys/kernel/random/boot_id", "re");
 	if (f) {
@@ -302,10 +310,8 @@ static void leave_set(void)
 
 int ckpti_restart(const struct ckpti_restart_req *req, int *ret_wstatus, struct ckpti_err *err)
 {
-	static const int handed_on[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGUSR1,
-					SIGUSR2, SIGALRM, SIGCONT, SIGWINCH};
 	struct ckpti_life life = {.req = req, .lease = -1, .go = {-1, -1}};
-	sigset_t mask, old;
+	sigset_t mask;
 	pid_t builder = 0;
 	int ctl = -1, sfd = -1, r;
 
@@ -319,7 +325,7 @@ int ckpti_restart(const struct ckpti_restart_req *req, int *ret_wstatus, struct 
 	if (r == 0)
 		r = first_life_over(&life, err);
 	if (r == 0 && !req->clone) {
-		life.lease = ckpti_store_lease(life.store, err);
+		life.lease = ckpti_store_lease(life.store, req->fenced, err);
 		r = life.lease >= 0 || life.lease == -ENOLCK ? 0 : life.lease;
 	}
 	if (r == 0)
@@ -328,15 +334,13 @@ int ckpti_restart(const struct ckpti_restart_req *req, int *ret_wstatus, struct 
 	if (r == 0)
 		tell_differences(&life);
 	if (r == 0 && !req->check) {
-		(void)sigemptyset(&mask);
-		for (size_t i = 0; i < sizeof(handed_on) / sizeof(*handed_on); i++)
-			(void)sigaddset(&mask, handed_on[i]);
-		(void)sigprocmask(SIG_BLOCK, &mask, &old);
+		/* For good: one that comes when the root has ended must not change how we end. */
+		ckpti_hand_on_signals(&mask);
+		(void)sigprocmask(SIG_BLOCK, &mask, NULL);
 		sfd = signalfd(-1, &mask, SFD_CLOEXEC);
 		r = start_builder(&life, &ctl, &builder, err);
 		if (r == 0)
 			r = supervise(&life, ctl, builder, sfd, ret_wstatus, err);
-		(void)sigprocmask(SIG_SETMASK, &old, NULL);
 	}
 	if (ctl >= 0)
 		(void)close(ctl);

@@ -502,7 +502,9 @@ static int knock_all(struct ckpti_set *set, struct ckpti_err *err)
 		}
 		if (now - m->silent_ns > SILENCE_LIMIT_NS) {
 			m->silent_ns = now;
-			ckpti_set_knock_again(set, m);
+			r = ckpti_set_knock_again(set, m, err);
+			if (r < 0)
+				return r;
 		}
 	}
 	return missing;
@@ -549,13 +551,19 @@ static size_t count_in(const struct ckpti_set *set)
 
 int ckpti_set_muster(struct ckpti_set *set, struct ckpti_err *err)
 {
-	unsigned limit_ms = set->req->timeout_ms ? set->req->timeout_ms : 10000;
+	const struct ckpti_create_req *req = set->req;
+	unsigned limit_ms = req->timeout_ms ? req->timeout_ms : 10000;
 	uint64_t deadline = ckpti_now_ns() + (uint64_t)limit_ms * 1000000U;
 	size_t before;
 	int missing, r;
 
 	for (;;) {
 		before = count_in(set);
+		if (req->phase) {
+			r = req->phase(req->phase_arg, CKPTI_PHASE_BETWEEN, NULL, err);
+			if (r < 0)
+				return r;
+		}
 		missing = knock_all(set, err);
 		if (missing < 0)
 			return missing;

@@ -72,8 +72,8 @@ int ckpti_set_eligible(struct ckpti_set *set, struct ckpti_member *m, struct ckp
 int ckpti_set_prepare(struct ckpti_set *set, struct ckpti_err *err);
 /* Send a request (CKPTI_SI_*) to a thread of m that has the signal open; -EAGAIN when none has. */
 int ckpti_set_knock(struct ckpti_set *set, struct ckpti_member *m, int code);
-/* At one that stays silent: open the signal in threads that keep it closed. */
-void ckpti_set_knock_again(struct ckpti_set *set, struct ckpti_member *m);
+/* At one that stays silent: open the signal in threads that keep it closed.  -EPERM: that is forbidden. */
+int ckpti_set_knock_again(struct ckpti_set *set, struct ckpti_member *m, struct ckpti_err *err);
 /* Does any thread of m sleep?  In a process that ends none does. */
 int ckpti_set_sleeps(const struct ckpti_member *m);
 /* The deadline has passed: say which thread of m did not come in, and why.  Returns code. */

@@ -17,6 +17,7 @@
 
 #include "agent/agent.h"
 #include "core/set.h"
+#include "core/supervisor.h"
 
 struct ns {
 	const char *name; /* in /proc/PID/ns */
@@ -73,7 +74,7 @@ static int builder_of(const struct ckpti_set *set)
 	for (size_t i = 0; i < set->n; i++)
 		if (!is_member(set, set->member[i].info.ppid) &&
 		    ckpti_procfs_read(set->member[i].info.ppid, &p) == 0 &&
-		    strcmp(p.comm, "cpr") == 0)
+		    ckpti_supervisor_is_name(p.comm))
 			return p.pid;
 	return 0;
 }

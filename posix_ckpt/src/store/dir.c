@@ -412,6 +412,7 @@ void ckpti_store_close(struct ckpti_store *st)
 		(void)unlinkat(st->parentfd, st->base, AT_REMOVEDIR);
 	}
 	ckpti_store_drop_files(st);
+	ckpti_store_close(st->shared);
 	if (st->lockfd >= 0)
 		close(st->lockfd);
 	if (st->dirfd >= 0)

@@ -71,7 +71,7 @@ int ckpti_store_lock_writer(struct ckpti_store *st, struct ckpti_err *err)
 	return ckpti_err(err, -EBUSY, "'%s' is being removed", st->path);
 }
 
-int ckpti_store_lease(struct ckpti_store *st, struct ckpti_err *err)
+int ckpti_store_lease(struct ckpti_store *st, bool over, struct ckpti_err *err)
 {
 	const struct timespec pause = {.tv_nsec = 20000000};
 	int fd = openat(st->dirfd, LOCK_FILE, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
@@ -89,12 +89,12 @@ int ckpti_store_lease(struct ckpti_store *st, struct ckpti_err *err)
 		r = set_lock(fd, F_WRLCK, LIFE_BYTE, 1);
 		if (r == 0)
 			return fd;
-		if (!held_by_other(r))
+		if (over || !held_by_other(r))
 			break;
 		(void)nanosleep(&pause, NULL);
 	}
 	close(fd);
-	if (!held_by_other(r))
+	if (over || !held_by_other(r))
 		return -ENOLCK;
 	return ckpti_err(
 		err, -EBUSY,

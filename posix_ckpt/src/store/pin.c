@@ -98,7 +98,9 @@ static int keep_copy(struct ckpti_store *st, int fd, const uint64_t hash[2], con
 	struct stat sb;
 	int to, r;
 
-	to = openat(st->dirfd, PIN_TEMP, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	/* What is left over may be a link to a pin that others use: it must not be written to. */
+	(void)unlinkat(st->dirfd, PIN_TEMP, 0);
+	to = openat(st->dirfd, PIN_TEMP, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (to < 0)
 		return ckpti_store_fail(st, err, -errno, "create", PIN_TEMP);
 	/* Sharing blocks costs nothing where the file system can do it. */
@@ -138,6 +140,7 @@ int ckpti_store_pin(struct ckpti_store *st, int fd, int copy, uint64_t ret_hash[
 	struct stat sb = {0}, have = {0};
 	uint64_t hash[2] = {0, 0};
 	char name[NAME_SIZE];
+	bool exec;
 	int old, r;
 
 	if (!st->writer)
@@ -151,8 +154,13 @@ int ckpti_store_pin(struct ckpti_store *st, int fd, int copy, uint64_t ret_hash[
 		old = ckpti_store_open_ours(st, name, O_RDONLY, &have, NULL);
 		if (old >= 0)
 			close(old);
-		if (old < 0 || have.st_size != sb.st_size)
+		exec = sb.st_mode & 0111;
+		if ((old < 0 || have.st_size != sb.st_size) &&
+		    !ckpti_store_link_shared(st, name, sb.st_size, exec)) {
 			r = keep_copy(st, fd, hash, name, err);
+			if (r == 0)
+				ckpti_store_offer_shared(st, name, sb.st_size, exec);
+		}
 	}
 	if (r < 0)
 		return r;

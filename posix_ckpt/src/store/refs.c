@@ -211,13 +211,27 @@ static int prune_entry(struct ckpti_store *st, const char *name, void *arg)
 	return 0;
 }
 
-/* Remove generations that are not among the newest `keep` good ones; fills *refs with what the others
- * need.  False when that cannot be told. */
+void ckpti_store_hold(struct ckpti_store *st, const uint64_t *gens, size_t n)
+{
+	st->hold = gens;
+	st->nhold = n;
+}
+
+static bool held(const struct ckpti_store *st, uint64_t gen)
+{
+	for (size_t i = 0; i < st->nhold; i++)
+		if (st->hold[i] == gen)
+			return true;
+	return false;
+}
+
+/* Remove generations that are neither held nor among the newest `keep` good ones; fills *refs with what
+ * the others need.  False when that cannot be told. */
 static bool drop_generations(struct ckpti_store *st, unsigned keep, struct names *refs)
 {
 	char name[NAME_SIZE];
 	size_t i, n = st->ngens;
-	bool known = true, drop;
+	bool known = true, drop, hold;
 	unsigned kept = 0;
 	int r;
 
@@ -226,12 +240,13 @@ static bool drop_generations(struct ckpti_store *st, unsigned keep, struct names
 		return false;
 	st->ngens = 0;
 	for (i = n; i-- > 0;) {
-		drop = kept >= keep;
+		hold = held(st, st->gens[i]);
+		drop = kept >= keep && !hold;
 		if (!drop) {
 			r = refs_of(st, st->gens[i], refs);
-			drop = r == -EBADMSG;
+			drop = r == -EBADMSG && !hold;
 			kept += r == 0;
-			known = known && (r == 0 || drop);
+			known = known && (r == 0 || r == -EBADMSG);
 		}
 		if (drop) {
 			ckpti_store_gen_name(st->gens[i], name);
@@ -264,6 +279,7 @@ void ckpti_store_prune(struct ckpti_store *st, unsigned keep)
 			(void)unlinkat(st->dirfd, p.spare[i].name, 0);
 	}
 	ckpti_store_unlock_list(st);
+	ckpti_store_sweep_shared(st);
 	free(p.spare);
 	ckpti_names_free(&refs);
 }

@@ -16,6 +16,7 @@
 #ifndef CKPT_STORE_STORE_H
 #define CKPT_STORE_STORE_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "image/image.h"
@@ -58,8 +59,15 @@ int ckpti_store_datafile_done(struct ckpti_store *st, uint32_t id, uint64_t size
 int ckpti_store_pin(struct ckpti_store *st, int fd, int copy, uint64_t ret_hash[2], char *ret_name,
 		    struct ckpti_err *err);
 
+/* Generations that the commit keeps besides the newest; the array must live until then. */
+void ckpti_store_hold(struct ckpti_store *st, const uint64_t *gens, size_t n);
+/* Share copies of mapped files with other statefiles of the same file system by hard links in the
+ * directory `path`, which is made when it is missing.  Others may do the same at any time.  Where links
+ * cannot be made each keeps its own copy. */
+int ckpti_store_share_pins(struct ckpti_store *st, const char *path, struct ckpti_err *err);
+
 /* Add DATAFILE records, seal, fsync data, write, rename, fsync the directory; then drop generations
- * beyond the newest `keep` and recycle or remove what nobody refers to any more.  Extents' hashes
+ * beyond the newest `keep` that are not held, and recycle or remove what nobody refers to any more.  Extents' hashes
  * must be filled in by then. */
 int ckpti_store_commit(struct ckpti_store *st, struct ckpti_image *img,
 		       const struct ckpti_header *hdr, unsigned keep, struct ckpti_err *err);
@@ -76,8 +84,9 @@ int ckpti_store_open_file(struct ckpti_store *st, const char *name, struct ckpti
 
 /* For a restart: only one life of a statefile at a time.  The lease is a descriptor, which whoever
  * looks after the processes keeps open as long as they run.  -EBUSY: another life runs; -ENOLCK: this
- * directory cannot be locked. */
-int ckpti_store_lease(struct ckpti_store *st, struct ckpti_err *err);
+ * directory cannot be locked, or over is set, which says that no other life runs, and the lock of the last
+ * one is still held (by a file server that has not noticed). */
+int ckpti_store_lease(struct ckpti_store *st, bool over, struct ckpti_err *err);
 
 /* Progress of long work: bytes done, bytes in all; returning non-zero cancels (-ECANCELED). */
 typedef int (*ckpti_progress_f)(void *arg, const char *phase, uint64_t done, uint64_t total);

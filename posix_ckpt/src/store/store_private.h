@@ -89,8 +89,11 @@ struct ckpti_store {
 	size_t nfiles, files_cap;
 	struct store_spare *spare; /* the largest first */
 	size_t nspare;
-	uint32_t last_data; /* highest number of a data file seen */
-	struct names pins;  /* made by this write */
+	uint32_t last_data;   /* highest number of a data file seen */
+	struct names pins;    /* made by this write */
+	const uint64_t *hold; /* generations not to be dropped */
+	size_t nhold;
+	struct ckpti_store *shared; /* pins that are shared with others, NULL */
 	struct store_hash *hashes;
 	size_t nhashes, hashes_cap;
 	bool hashes_read, hashes_changed;
@@ -144,6 +147,16 @@ int ckpti_store_read(struct ckpti_store *st, uint64_t gen, struct ckpti_image *i
 int ckpti_store_tidy(struct ckpti_store *st, struct ckpti_err *err);
 /* After a commit: drop generations beyond the newest `keep` and what only they referred to. */
 void ckpti_store_prune(struct ckpti_store *st, unsigned keep);
+
+/* ---- share.c ------------------------------------------------------------------------------ */
+
+/* Put the pin `name` of `size` bytes into st by a link to the shared one; false: it is not there or
+ * does not fit. */
+bool ckpti_store_link_shared(struct ckpti_store *st, const char *name, off_t size, bool exec);
+/* Let others share the pin that st has just made. */
+void ckpti_store_offer_shared(struct ckpti_store *st, const char *name, off_t size, bool exec);
+/* Drop shared pins that nobody links any more. */
+void ckpti_store_sweep_shared(struct ckpti_store *st);
 
 /* ---- cache.c ------------------------------------------------------------------------------ */
 

@@ -7,6 +7,7 @@
  */
 #include "wrap/wrap_private.h"
 
+#include "agent/agent.h"
 #include "wrap/wrap.h"
 
 #include <string.h>
@@ -57,8 +58,12 @@ void ckpti_wrap_foreign(int sig, void *si, void *ucv)
 	int saved = errno;
 
 	if (!(act.sa_flags & SA_SIGINFO) &&
-	    (act.sa_handler == SIG_DFL || act.sa_handler == SIG_IGN))
+	    (act.sa_handler == SIG_DFL || act.sa_handler == SIG_IGN)) {
+		/* Of a batch system that signals everybody, or of kill(1): it must do nothing. */
+		if (ucv)
+			ckpti_agent_overlook(ucv);
 		return;
+	}
 	if (act.sa_flags & SA_RESETHAND) {
 		struct sigaction none = {.sa_handler = SIG_DFL};
 

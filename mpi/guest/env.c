@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The guest's environment: that of the launch, which tells the MPI library where it is, with these
+ * changes:
+ *  - LD_PRELOAD, LD_AUDIT and LD_BIND_NOW and their like are the application's;
+ *  - LD_LIBRARY_PATH stays, for the MPI library that the user has chosen, without the shim's directory:
+ *    the guest must find the real one;
+ *  - restartable sequences are off: a thread has one registration in the kernel, and it is the
+ *    application's.
+ */
+#include "guest/guest_private.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TUNABLES "GLIBC_TUNABLES="
+#define NO_RSEQ  "glibc.pthread.rseq=0"
+#define PATH     "LD_LIBRARY_PATH="
+
+static bool begins(const char *s, const char *prefix)
+{
+	return strncmp(s, prefix, strlen(prefix)) == 0;
+}
+
+/* A search path without dir. */
+static char *put_path(char *to, const char *from, const char *dir)
+{
+	size_t len = strlen(dir), part, name;
+	bool first = true;
+
+	to = stpcpy(to, PATH);
+	for (from += strlen(PATH); *from; from += part, from += *from != '\0') {
+		part = strcspn(from, ":;");
+		for (name = part; name > 1 && from[name - 1] == '/'; name--)
+			;
+		if (name == 0 || (name == len && memcmp(from, dir, len) == 0))
+			continue;
+		if (!first)
+			*to++ = ':';
+		first = false;
+		to = mempcpy(to, from, name);
+	}
+	*to++ = '\0';
+	return to;
+}
+
+char **guest_env_new(char *const *env, const char *own_dir)
+{
+	size_t count = 2, bytes = sizeof(TUNABLES NO_RSEQ);
+	bool tuned = false;
+	char **ret, *to;
+
+	for (char *const *e = env; *e; e++) {
+		count++;
+		bytes += strlen(*e) + 1 + sizeof(NO_RSEQ) + 1;
+	}
+	ret = malloc(count * sizeof(*ret) + bytes);
+	if (!ret)
+		return NULL;
+	to = (char *)(ret + count);
+	count = 0;
+	for (char *const *e = env; *e; e++) {
+		if (begins(*e, "LD_") && !begins(*e, PATH))
+			continue;
+		ret[count++] = to;
+		if (begins(*e, PATH)) {
+			to = put_path(to, *e, own_dir);
+		} else if (begins(*e, TUNABLES)) {
+			to += sprintf(to, "%s:" NO_RSEQ, *e) + 1;
+			tuned = true;
+		} else {
+			to = stpcpy(to, *e) + 1;
+		}
+	}
+	if (!tuned) {
+		ret[count++] = to;
+		(void)strcpy(to, TUNABLES NO_RSEQ);
+	}
+	ret[count] = NULL;
+	return ret;
+}

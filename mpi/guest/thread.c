@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A TCB in the guest for each thread of the application that calls MPI.  The guest makes a thread that
+ * parks in the kernel, and we borrow its TCB: its stack, its tid and its entry in libc's lists are real,
+ * and it does not run.  To make and to end one, a thread must be inside already; it uses the service
+ * TCB then, which belongs to a thread that is parked for this alone, under a lock.
+ */
+#include "guest/guest_private.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+__thread struct ckpti_guest_thread *ckpti_guest_self;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_key_t at_exit;
+static bool have_key;
+int guest_loader_tid;
+static struct ckpti_guest_thread *all;
+
+static void tell_guest(uint64_t guest_fs, struct ckpti_guest_thread *thread)
+{
+	*(struct ckpti_guest_thread **)(guest_fs + (uint64_t)ckpti_guest_port->thread_offset) =
+		thread;
+}
+
+static struct ckpti_guest_thread *thread_new(struct ckpti_err *err)
+{
+	struct ckpti_guest_thread *t = calloc(1, sizeof(*t));
+
+	if (!t) {
+		(void)ckpti_err(err, -ENOMEM, "no memory for a thread that calls MPI");
+		return NULL;
+	}
+	t->app_fs = ckpti_fs_get();
+	t->tid = gettid();
+	return t;
+}
+
+static void enlist(struct ckpti_guest_thread *t)
+{
+	t->next = all;
+	__atomic_store_n(&all, t, __ATOMIC_RELEASE);
+	ckpti_guest_self = t;
+	(void)pthread_setspecific(at_exit, t);
+}
+
+/* Under the lock.  The two functions below are the only ones that use the service TCB. */
+static int serve_new(struct ckpti_guest_thread *t)
+{
+	struct ckpti_guest_port *port = ckpti_guest_port;
+	struct ckpti_guest_thread service = {.app_fs = t->app_fs, .guest_fs = port->service_fs};
+	uint64_t fs = 0;
+	void *parked = NULL;
+	int r;
+
+	tell_guest(port->service_fs, &service);
+	ckpti_guest_enter(&service);
+	r = port->thread_new(&fs, &parked);
+	ckpti_guest_leave(&service);
+	tell_guest(port->service_fs, NULL);
+	t->guest_fs = fs;
+	t->parked = parked;
+	return r;
+}
+
+static void serve_end(struct ckpti_guest_thread *t)
+{
+	struct ckpti_guest_port *port = ckpti_guest_port;
+	struct ckpti_guest_thread service = {.app_fs = t->app_fs, .guest_fs = port->service_fs};
+
+	tell_guest(port->service_fs, &service);
+	ckpti_guest_enter(&service);
+	port->thread_end(t->parked);
+	ckpti_guest_leave(&service);
+	tell_guest(port->service_fs, NULL);
+}
+
+static void thread_exits(void *arg)
+{
+	struct ckpti_guest_thread *t = arg, **at;
+
+	(void)pthread_mutex_lock(&lock);
+	for (at = &all; *at && *at != t; at = &(*at)->next)
+		;
+	if (*at) {
+		__atomic_store_n(at, t->next, __ATOMIC_RELEASE);
+		tell_guest(t->guest_fs, NULL);
+		if (t->parked)
+			serve_end(t);
+		free(t);
+	}
+	ckpti_guest_self = NULL;
+	(void)pthread_mutex_unlock(&lock);
+}
+
+int guest_thread_first(struct ckpti_guest_port *port, struct ckpti_err *err)
+{
+	struct ckpti_guest_thread *t = thread_new(err);
+
+	if (!t)
+		return -ENOMEM;
+	if (!have_key && pthread_key_create(&at_exit, thread_exits) != 0) {
+		free(t);
+		return ckpti_err(err, -EAGAIN, "no more keys for thread-specific data");
+	}
+	have_key = true;
+	t->guest_fs = port->main_fs;
+	__atomic_store_n(&ckpti_guest_port, port, __ATOMIC_RELEASE);
+	tell_guest(t->guest_fs, t);
+	enlist(t);
+	return 0;
+}
+
+int ckpti_guest_attach(struct ckpti_err *err)
+{
+	struct ckpti_guest_thread *t = thread_new(err);
+	int r;
+
+	if (!t)
+		return -ENOMEM;
+	(void)pthread_mutex_lock(&lock);
+	r = serve_new(t);
+	if (r == 0) {
+		tell_guest(t->guest_fs, t);
+		enlist(t);
+	} else {
+		free(t);
+		r = ckpti_err(err, -r, "the guest cannot make a thread: %s", strerror(r));
+	}
+	(void)pthread_mutex_unlock(&lock);
+	return r;
+}
+
+/* In a forked child, or in a new life: its structures are of another process. */
+void guest_thread_forget(void)
+{
+	(void)pthread_mutex_init(&lock, NULL);
+	all = NULL;
+	ckpti_guest_self = NULL;
+	if (have_key)
+		(void)pthread_setspecific(at_exit, NULL);
+}
+
+int ckpti_guest_inside(void)
+{
+	for (struct ckpti_guest_thread *t = __atomic_load_n(&all, __ATOMIC_ACQUIRE); t; t = t->next)
+		if (t->depth > 0)
+			return t->tid;
+	return 0;
+}
+
+/* The list of robust futexes that each thread shows to the kernel lies beside its TCB. */
+bool ckpti_guest_has_task(int tid)
+{
+	void *head = NULL;
+	size_t size;
+
+	/* The one that loads has for a while what the guest's linker has registered for it. */
+	if (tid == __atomic_load_n(&guest_loader_tid, __ATOMIC_SEQ_CST))
+		return false;
+	return raw(SYS_get_robust_list, tid, &head, &size, 0, 0, 0) == 0 &&
+	       ckpti_guest_has_addr((uintptr_t)head);
+}

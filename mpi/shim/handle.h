@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Handles.  An MPI handle is a pointer in Open MPI; ours points to one of these, whose first word is the
+ * guest's handle.  Predefined objects are data symbols of the size that they have in the real library
+ * (programs have copies of them), and the same struct lies at their beginning.
+ *
+ * Created objects are listed in the order of creation, by kind, so that all of them can be made again in
+ * a fresh guest: that only changes `real`.  Requests and messages are many and short-lived: no list.
+ *
+ * The fixed offsets are fields that libmpi_mpifh of Open MPI 4.1 reads or writes by itself.
+ */
+#ifndef CKPT_MPI_HANDLE_H
+#define CKPT_MPI_HANDLE_H
+
+#include <mpi.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum ckpti_mpi_kind {
+	CKPTI_MPI_COMM,
+	CKPTI_MPI_DATATYPE,
+	CKPTI_MPI_OP,
+	CKPTI_MPI_GROUP,
+	CKPTI_MPI_REQUEST,
+	CKPTI_MPI_WIN,
+	CKPTI_MPI_FILE,
+	CKPTI_MPI_INFO,
+	CKPTI_MPI_ERRHANDLER,
+	CKPTI_MPI_MESSAGE,
+	CKPTI_MPI_KINDS
+};
+
+struct ckpti_mpi_attr; /* attr.c */
+
+struct ckpti_mpi_handle {
+	void *real; /* the guest's; NULL before a guest is loaded */
+	uint8_t kind;
+	bool predefined;
+	bool guest_memory;                    /* window: its memory is the guest's */
+	int refs;                             /* times that it was given to the application */
+	int fortran;                          /* its integer; -1: none yet */
+	int callback;                         /* of an op or error handler: number of its thunk */
+	struct ckpti_mpi_handle *next, *prev; /* created ones of this kind, oldest first */
+	struct ckpti_mpi_handle *same_hash;
+	void *scratch;                /* a pending operation may read it: freed with the request */
+	struct ckpti_mpi_attr *attrs; /* of a communicator, datatype or window */
+	void *memory;                 /* window: ours, freed with it */
+	int size, rank;               /* of a communicator; negative: not asked yet */
+	uint8_t pad0[0x54 - 0x50];
+	uint32_t op_flags; /* bit 1: the function is Fortran's */
+	uint8_t pad1[0xc0 - 0x58];
+	bool grequest_is_c; /* generalized request: its functions are C */
+	uint8_t pad2[0xd0 - 0xc1];
+	/* Request and message end here.  In the others these lead back to the handle. */
+	struct ckpti_mpi_handle *type_self;
+	uint8_t pad3[0xf0 - 0xd8];
+	struct ckpti_mpi_handle *win_self;
+	uint8_t pad4[0x110 - 0xf8];
+	struct ckpti_mpi_handle *comm_self;
+	int words[5]; /* window: values that attributes point to */
+};
+
+#define CKPTI_MPI_SHORT_HANDLE offsetof(struct ckpti_mpi_handle, type_self)
+#define CKPTI_MPI_OP_FORTRAN   2u
+
+_Static_assert(offsetof(struct ckpti_mpi_handle, op_flags) == 0x54, "Open MPI 4.1");
+_Static_assert(offsetof(struct ckpti_mpi_handle, grequest_is_c) == 0xc0, "Open MPI 4.1");
+_Static_assert(offsetof(struct ckpti_mpi_handle, type_self) == 0xd0, "Open MPI 4.1");
+_Static_assert(offsetof(struct ckpti_mpi_handle, win_self) == 0xf0, "Open MPI 4.1");
+_Static_assert(offsetof(struct ckpti_mpi_handle, comm_self) == 0x110, "Open MPI 4.1");
+
+/* A predefined object: made by generate.py. */
+struct ckpti_mpi_object {
+	void *symbol;
+	enum ckpti_mpi_kind kind;
+};
+extern const struct ckpti_mpi_object ckpti_mpi_objects[];
+extern const size_t ckpti_mpi_nobjects;
+
+/* The guest's handle.  MPI itself complains about a null pointer. */
+static inline void *ckpti_mpi_real(const void *handle)
+{
+	return handle ? ((const struct ckpti_mpi_handle *)handle)->real : NULL;
+}
+
+/* A fresh guest: its predefined objects are at real[i]. */
+void ckpti_mpi_handles_begin(void *const *real);
+/* MPI is up there: the integers of predefined objects are known. */
+void ckpti_mpi_handles_number(void);
+
+/* Ours for an object that the guest has returned: predefined, known, or new. */
+void *ckpti_mpi_out(enum ckpti_mpi_kind kind, void *real);
+/* Ours for an object that the guest shows: NULL when it is not known. */
+struct ckpti_mpi_handle *ckpti_mpi_find(const void *real);
+void *ckpti_mpi_request_new(void *real);
+/* A handle whose object the guest will make later, in ->real. */
+struct ckpti_mpi_handle *ckpti_mpi_handle_new(enum ckpti_mpi_kind kind);
+/* What the application has after a call that has set its handle's object to real. */
+void *ckpti_mpi_after(enum ckpti_mpi_kind kind, void *handle, void *real);
+void ckpti_mpi_requests_after(MPI_Request *request, MPI_Request *real, int n);
+/* The kind's null handle, ours. */
+void *ckpti_mpi_null(enum ckpti_mpi_kind kind);
+
+/* Arrays: on the caller's stack if they are short. */
+#define CKPTI_MPI_FEW 64
+void *ckpti_mpi_array_new(int n, void **few);
+void *ckpti_mpi_array_in(void *const *handle, int n, void **few);
+void ckpti_mpi_array_out(enum ckpti_mpi_kind kind, void **handle, void **real, int n);
+/* request: who may still read it, NULL: nobody */
+void ckpti_mpi_array_free(void *array, void **few, MPI_Request request);
+
+/* Fortran. */
+int ckpti_mpi_c2f(enum ckpti_mpi_kind kind, void *handle);
+void *ckpti_mpi_f2c(enum ckpti_mpi_kind kind, int number);
+
+/* A forked child has no other threads. */
+void ckpti_mpi_handles_forked(void);
+
+#endif

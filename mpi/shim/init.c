@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Loads the guest at the program's first MPI call and starts MPI in it.  All signals stay blocked while
+ * that lasts, so the guest's threads are born with a full mask and a checkpoint waits.
+ */
+#include "shim/shim.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Beside the shim. */
+#define GUEST_PROGRAM "mpi-guest"
+
+struct ckpti_mpi_calls ckpti_mpi;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static bool loaded, forked;
+static int loading;
+static enum {
+	BEFORE,
+	RUNNING,
+	ENDED
+} state;
+bool ckpti_mpi_running;
+
+/* Values that libmpi_mpifh reads. */
+extern int ompi_mpi_state;
+extern bool ompi_mpi_param_check;
+
+void ckpti_mpi_fatal(const char *format, ...)
+{
+	char text[512];
+	va_list ap;
+
+	va_start(ap, format);
+	(void)vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	fprintf(stderr, "posix-ckpt: MPI: %s\n", text);
+	exit(1);
+}
+
+bool ckpti_mpi_loading(void)
+{
+	return __atomic_load_n(&loading, __ATOMIC_SEQ_CST) != 0;
+}
+
+/* Called inside: in place of a function that this MPI library does not have. */
+static int missing(void)
+{
+	return MPI_ERR_UNSUPPORTED_OPERATION;
+}
+
+/* What MPI has removed, extensions and tools may be missing. */
+static bool may_miss(const char *name)
+{
+	static const char *const optional[] = {"PMPIX_",
+					       "MPIX_",
+					       "PMPI_T_",
+					       "OMPI_",
+					       "PMPI_Address",
+					       "PMPI_Errhandler_create",
+					       "PMPI_Errhandler_get",
+					       "PMPI_Errhandler_set",
+					       "PMPI_Type_extent",
+					       "PMPI_Type_hindexed",
+					       "PMPI_Type_hvector",
+					       "PMPI_Type_lb",
+					       "PMPI_Type_struct",
+					       "PMPI_Type_ub",
+					       "PMPI_Keyval_",
+					       "PMPI_Attr_"};
+
+	for (size_t i = 0; i < sizeof(optional) / sizeof(optional[0]); i++)
+		if (strncmp(name, optional[i], strlen(optional[i])) == 0)
+			return true;
+	return false;
+}
+
+static int check_table(void **table, struct ckpti_err *err)
+{
+	size_t n = ckpti_mpi_ncalls + ckpti_mpi_nobjects;
+
+	for (size_t i = 0; i < n; i++) {
+		if (table[i])
+			continue;
+		if (i >= ckpti_mpi_ncalls || !may_miss(ckpti_mpi_names[i]))
+			return ckpti_err(err, -ENOTSUP,
+					 "the MPI library of this program has no '%s'",
+					 ckpti_mpi_names[i]);
+		table[i] = (void *)missing;
+	}
+	return 0;
+}
+
+/* The guest program lies beside the shim. */
+static int own_directory(char *ret_dir, size_t size, struct ckpti_err *err)
+{
+	Dl_info info;
+	char *slash;
+
+	if (!dladdr((void *)ckpti_mpi_fatal, &info) || !info.dli_fname ||
+	    strlen(info.dli_fname) >= size)
+		return ckpti_err(err, -ENAMETOOLONG, "cannot tell where this library lies");
+	(void)strcpy(ret_dir, info.dli_fname);
+	slash = strrchr(ret_dir, '/');
+	if (slash)
+		*slash = '\0';
+	else
+		(void)strcpy(ret_dir, ".");
+	return 0;
+}
+
+static void in_child(void)
+{
+	if (!loaded)
+		return;
+	loaded = false;
+	forked = true;
+	(void)pthread_mutex_init(&lock, NULL);
+	ckpti_mpi_handles_forked();
+	ckpti_guest_drop();
+}
+
+static void flush_guest(void)
+{
+	struct ckpti_guest_thread *self = ckpti_guest_self;
+
+	/* Only the thread that ends the process, and only if it has a guest's TCB. */
+	if (!loaded || !self || self->depth)
+		return;
+	ckpti_guest_enter(self);
+	ckpti_guest_port->flush();
+	ckpti_guest_leave(self);
+}
+
+static int load(struct ckpti_err *err)
+{
+	size_t n = ckpti_mpi_ncalls + ckpti_mpi_nobjects;
+	void **table = calloc(n, sizeof(*table));
+	char dir[4000], program[sizeof(dir) + sizeof(GUEST_PROGRAM) + 1];
+	static bool once;
+	int r = table ? own_directory(dir, sizeof(dir), err)
+		      : ckpti_err(err, -ENOMEM, "no memory for the table of functions");
+
+	if (r == 0) {
+		(void)snprintf(program, sizeof(program), "%s/" GUEST_PROGRAM, dir);
+		r = ckpti_guest_load(program, NULL, dir, ckpti_mpi_names, table, n, err);
+	}
+	if (r == 0)
+		r = check_table(table, err);
+	if (r == 0)
+		r = ckpti_guest_check(err);
+	if (r == 0)
+		r = ckpti_guest_signals_guard(err);
+	if (r == 0) {
+		memcpy(&ckpti_mpi, table, sizeof(ckpti_mpi));
+		ckpti_mpi_handles_begin(table + ckpti_mpi_ncalls);
+		if (!once) {
+			(void)pthread_atfork(NULL, NULL, in_child);
+			(void)atexit(flush_guest);
+			ckpti_mpi_hooks_register();
+		}
+		once = true;
+		__atomic_store_n(&loaded, true, __ATOMIC_RELEASE);
+	}
+	free(table);
+	return r;
+}
+
+struct ckpti_guest_thread *ckpti_mpi_attach(void)
+{
+	struct ckpti_err err = {0};
+	uint64_t mask;
+	int r = 0;
+
+	if (forked)
+		ckpti_mpi_fatal("process %d was forked by an MPI process and cannot call MPI",
+				(int)getpid());
+	mask = ckpti_guest_signals_block();
+	(void)pthread_mutex_lock(&lock);
+	if (!loaded) {
+		(void)__atomic_add_fetch(&loading, 1, __ATOMIC_SEQ_CST);
+		r = load(&err);
+		(void)__atomic_sub_fetch(&loading, 1, __ATOMIC_SEQ_CST);
+	}
+	(void)pthread_mutex_unlock(&lock);
+	if (r == 0 && !ckpti_guest_self)
+		r = ckpti_guest_attach(&err);
+	ckpti_guest_signals_restore(mask);
+	if (r < 0)
+		ckpti_mpi_fatal("%s", err.text);
+	return ckpti_guest_self;
+}
+
+/* ---- MPI's start and end --------------------------------------------------------------------- */
+
+static void running(void)
+{
+	struct ckpti_err err = {0};
+
+	state = RUNNING;
+	ckpti_mpi_running = true;
+	ompi_mpi_state = 2; /* OMPI_MPI_STATE_INIT_COMPLETED of Open MPI 4.1 */
+	/* libmpi_mpifh would check our handles as if they were the guest's. */
+	ompi_mpi_param_check = false;
+	ckpti_mpi_handles_number();
+	if (ckpti_guest_check(&err) < 0)
+		ckpti_mpi_fatal("%s", err.text);
+}
+
+int PMPI_Init_thread(int *argc, char ***argv, int required, int *provided)
+{
+	struct ckpti_guest_thread *self;
+	uint64_t mask;
+	int ret;
+
+	(void)__atomic_add_fetch(&loading, 1, __ATOMIC_SEQ_CST);
+	mask = ckpti_guest_signals_block();
+	self = ckpti_mpi_self();
+	(void)self;
+	ret = GUEST(MPI_Init_thread, argc, argv, required, provided);
+	if (ret == MPI_SUCCESS)
+		running();
+	ckpti_guest_signals_restore(mask);
+	(void)__atomic_sub_fetch(&loading, 1, __ATOMIC_SEQ_CST);
+	return ret;
+}
+CKPTI_MPI_WEAK(MPI_Init_thread)
+
+/* Not MPI_Init_thread: Open MPI lets the environment choose the level for this one. */
+int PMPI_Init(int *argc, char ***argv)
+{
+	uint64_t mask;
+	int ret;
+
+	(void)__atomic_add_fetch(&loading, 1, __ATOMIC_SEQ_CST);
+	mask = ckpti_guest_signals_block();
+	ret = GUEST(MPI_Init, argc, argv);
+	if (ret == MPI_SUCCESS)
+		running();
+	ckpti_guest_signals_restore(mask);
+	(void)__atomic_sub_fetch(&loading, 1, __ATOMIC_SEQ_CST);
+	return ret;
+}
+CKPTI_MPI_WEAK(MPI_Init)
+
+int PMPI_Finalize(void)
+{
+	int ret = ckpti_mpi_attrs_delete((void *)MPI_COMM_SELF);
+
+	ckpti_mpi_running = false;
+	if (ret == MPI_SUCCESS)
+		ret = GUEST(MPI_Finalize);
+	if (ret == MPI_SUCCESS) {
+		state = ENDED;
+		ompi_mpi_state = 5; /* OMPI_MPI_STATE_FINALIZE_COMPLETED */
+	}
+	return ret;
+}
+CKPTI_MPI_WEAK(MPI_Finalize)
+
+int PMPI_Initialized(int *flag)
+{
+	*flag = state != BEFORE;
+	return MPI_SUCCESS;
+}
+CKPTI_MPI_WEAK(MPI_Initialized)
+
+int PMPI_Finalized(int *flag)
+{
+	*flag = state == ENDED;
+	return MPI_SUCCESS;
+}
+CKPTI_MPI_WEAK(MPI_Finalized)
+
+int PMPI_Abort(MPI_Comm comm, int errorcode)
+{
+	return GUEST(MPI_Abort, ckpti_mpi_real(comm), errorcode);
+}
+CKPTI_MPI_WEAK(MPI_Abort)
+
+/* For tools, which replace it. */
+int PMPI_Pcontrol(const int level, ...)
+{
+	(void)level;
+	return MPI_SUCCESS;
+}
+CKPTI_MPI_WEAK(MPI_Pcontrol)

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Calls that do more than translate handles: attributes are copied and deleted with their object, and
+ * memory that MPI hands to the application must be the application's, or it would be lost with the
+ * guest.
+ */
+#include "shim/shim.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Memory that several processes share is the guest's: hooks.c refuses a checkpoint while there is any. */
+unsigned int ckpti_mpi_shared_windows;
+
+/* ---- duplication and end --------------------------------------------------------------------- */
+
+static int comm_made(int ret, MPI_Comm from, MPI_Comm real, MPI_Comm *newcomm)
+{
+	if (ret != MPI_SUCCESS)
+		return ret;
+	*newcomm = ckpti_mpi_out(CKPTI_MPI_COMM, real);
+	return ckpti_mpi_attrs_copy((void *)from, (void *)*newcomm);
+}
+
+int PMPI_Comm_dup(MPI_Comm comm, MPI_Comm *newcomm)
+{
+	MPI_Comm real = NULL;
+	int ret = GUEST(MPI_Comm_dup, ckpti_mpi_real(comm), &real);
+
+	return comm_made(ret, comm, real, newcomm);
+}
+CKPTI_MPI_WEAK(MPI_Comm_dup)
+
+int PMPI_Comm_dup_with_info(MPI_Comm comm, MPI_Info info, MPI_Comm *newcomm)
+{
+	MPI_Comm real = NULL;
+	int ret = GUEST(MPI_Comm_dup_with_info, ckpti_mpi_real(comm), ckpti_mpi_real(info), &real);
+
+	return comm_made(ret, comm, real, newcomm);
+}
+CKPTI_MPI_WEAK(MPI_Comm_dup_with_info)
+
+/* The guest writes the new one when the request ends. */
+int PMPI_Comm_idup(MPI_Comm comm, MPI_Comm *newcomm, MPI_Request *request)
+{
+	struct ckpti_mpi_handle *h;
+	MPI_Request real = NULL;
+	int ret;
+
+	(void)ckpti_mpi_self();
+	h = ckpti_mpi_handle_new(CKPTI_MPI_COMM);
+	ret = GUEST(MPI_Comm_idup, ckpti_mpi_real(comm), (MPI_Comm *)&h->real, &real);
+	if (ret != MPI_SUCCESS)
+		return ret;
+	*newcomm = (MPI_Comm)h;
+	*request = ckpti_mpi_request_new(real);
+	return ckpti_mpi_attrs_copy((void *)comm, h);
+}
+CKPTI_MPI_WEAK(MPI_Comm_idup)
+
+int PMPI_Type_dup(MPI_Datatype type, MPI_Datatype *newtype)
+{
+	MPI_Datatype real = NULL;
+	int ret = GUEST(MPI_Type_dup, ckpti_mpi_real(type), &real);
+
+	if (ret != MPI_SUCCESS)
+		return ret;
+	*newtype = ckpti_mpi_out(CKPTI_MPI_DATATYPE, real);
+	return ckpti_mpi_attrs_copy((void *)type, (void *)*newtype);
+}
+CKPTI_MPI_WEAK(MPI_Type_dup)
+
+int PMPI_Comm_free(MPI_Comm *comm)
+{
+	int ret = ckpti_mpi_attrs_delete((void *)*comm);
+	MPI_Comm real = ckpti_mpi_real(*comm);
+
+	if (ret == MPI_SUCCESS)
+		ret = GUEST(MPI_Comm_free, &real);
+	*comm = ckpti_mpi_after(CKPTI_MPI_COMM, *comm, real);
+	return ret;
+}
+CKPTI_MPI_WEAK(MPI_Comm_free)
+
+int PMPI_Comm_disconnect(MPI_Comm *comm)
+{
+	int ret = ckpti_mpi_attrs_delete((void *)*comm);
+	MPI_Comm real = ckpti_mpi_real(*comm);
+
+	if (ret == MPI_SUCCESS)
+		ret = GUEST(MPI_Comm_disconnect, &real);
+	*comm = ckpti_mpi_after(CKPTI_MPI_COMM, *comm, real);
+	return ret;
+}
+CKPTI_MPI_WEAK(MPI_Comm_disconnect)
+
+int PMPI_Type_free(MPI_Datatype *type)
+{
+	int ret = ckpti_mpi_attrs_delete((void *)*type);
+	MPI_Datatype real = ckpti_mpi_real(*type);
+
+	if (ret == MPI_SUCCESS)
+		ret = GUEST(MPI_Type_free, &real);
+	*type = ckpti_mpi_after(CKPTI_MPI_DATATYPE, *type, real);
+	return ret;
+}
+CKPTI_MPI_WEAK(MPI_Type_free)
+
+int PMPI_Win_free(MPI_Win *win)
+{
+	struct ckpti_mpi_handle *h = (void *)*win;
+	int ret = ckpti_mpi_attrs_delete(h);
+	MPI_Win real = ckpti_mpi_real(h);
+
+	if (ret == MPI_SUCCESS)
+		ret = GUEST(MPI_Win_free, &real);
+	if (ret == MPI_SUCCESS && h->guest_memory)
+		(void)__atomic_sub_fetch(&ckpti_mpi_shared_windows, 1, __ATOMIC_SEQ_CST);
+	*win = ckpti_mpi_after(CKPTI_MPI_WIN, *win, real);
+	return ret;
+}
+CKPTI_MPI_WEAK(MPI_Win_free)
+
+/* ---- answers that need no crossing --------------------------------------------------------------- */
+
+int PMPI_Comm_size(MPI_Comm comm, int *size)
+{
+	struct ckpti_mpi_handle *h = (void *)comm;
+	int ret;
+
+	if (h && h->size >= 0 && ckpti_mpi_running) {
+		*size = h->size;
+		return MPI_SUCCESS;
+	}
+	ret = GUEST(MPI_Comm_size, ckpti_mpi_real(comm), size);
+	if (ret == MPI_SUCCESS)
+		h->size = *size;
+	return ret;
+}
+CKPTI_MPI_WEAK(MPI_Comm_size)
+
+int PMPI_Comm_rank(MPI_Comm comm, int *rank)
+{
+	struct ckpti_mpi_handle *h = (void *)comm;
+	int ret;
+
+	if (h && h->rank >= 0 && ckpti_mpi_running) {
+		*rank = h->rank;
+		return MPI_SUCCESS;
+	}
+	ret = GUEST(MPI_Comm_rank, ckpti_mpi_real(comm), rank);
+	if (ret == MPI_SUCCESS)
+		h->rank = *rank;
+	return ret;
+}
+CKPTI_MPI_WEAK(MPI_Comm_rank)
+
+/* The application's clock: it goes on through a restart, where a fresh guest would begin anew. */
+double PMPI_Wtime(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+CKPTI_MPI_WEAK(MPI_Wtime)
+
+double PMPI_Wtick(void)
+{
+	return 1e-9;
+}
+CKPTI_MPI_WEAK(MPI_Wtick)
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+static void *memory_new(MPI_Aint size)
+{
+	void *p;
+
+	return posix_memalign(&p, (size_t)sysconf(_SC_PAGESIZE), size > 0 ? (size_t)size : 1) == 0
+		       ? p
+		       : NULL;
+}
+
+int PMPI_Alloc_mem(MPI_Aint size, MPI_Info info, void *baseptr)
+{
+	void *p;
+
+	(void)info;
+	if (size < 0 || !baseptr)
+		return MPI_ERR_ARG;
+	p = size ? memory_new(size) : NULL;
+	if (size && !p)
+		return MPI_ERR_NO_MEM;
+	*(void **)baseptr = p;
+	return MPI_SUCCESS;
+}
+CKPTI_MPI_WEAK(MPI_Alloc_mem)
+
+int PMPI_Free_mem(void *base)
+{
+	free(base);
+	return MPI_SUCCESS;
+}
+CKPTI_MPI_WEAK(MPI_Free_mem)
+
+int PMPI_Win_allocate(MPI_Aint size, int disp_unit, MPI_Info info, MPI_Comm comm, void *baseptr,
+		      MPI_Win *win)
+{
+	void *memory = memory_new(size);
+	struct ckpti_mpi_handle *h;
+	MPI_Win real = NULL;
+	int ret;
+
+	if (!memory)
+		return MPI_ERR_NO_MEM;
+	ret = GUEST(MPI_Win_create, memory, size, disp_unit, ckpti_mpi_real(info),
+		    ckpti_mpi_real(comm), &real);
+	if (ret != MPI_SUCCESS) {
+		free(memory);
+		return ret;
+	}
+	h = ckpti_mpi_out(CKPTI_MPI_WIN, real);
+	h->memory = memory;
+	*(void **)baseptr = memory;
+	*win = (MPI_Win)h;
+	return MPI_SUCCESS;
+}
+CKPTI_MPI_WEAK(MPI_Win_allocate)
+
+int PMPI_Win_allocate_shared(MPI_Aint size, int disp_unit, MPI_Info info, MPI_Comm comm,
+			     void *baseptr, MPI_Win *win)
+{
+	struct ckpti_mpi_handle *h;
+	MPI_Win real = NULL;
+	int ret = GUEST(MPI_Win_allocate_shared, size, disp_unit, ckpti_mpi_real(info),
+			ckpti_mpi_real(comm), baseptr, &real);
+
+	if (ret != MPI_SUCCESS)
+		return ret;
+	h = ckpti_mpi_out(CKPTI_MPI_WIN, real);
+	h->guest_memory = true;
+	(void)__atomic_add_fetch(&ckpti_mpi_shared_windows, 1, __ATOMIC_SEQ_CST);
+	*win = (MPI_Win)h;
+	return MPI_SUCCESS;
+}
+CKPTI_MPI_WEAK(MPI_Win_allocate_shared)
+
+/* ---- lengths that only MPI knows --------------------------------------------------------------- */
+
+int ckpti_mpi_peers(MPI_Comm comm)
+{
+	int inter = 0, n = 0;
+
+	(void)PMPI_Comm_test_inter(comm, &inter);
+	if (inter)
+		(void)PMPI_Comm_remote_size(comm, &n);
+	else
+		(void)PMPI_Comm_size(comm, &n);
+	return n;
+}
+
+int ckpti_mpi_neighbors(MPI_Comm comm, bool out)
+{
+	int topology = MPI_UNDEFINED, n = 0, m = 0, weighted, rank;
+
+	(void)PMPI_Topo_test(comm, &topology);
+	if (topology == MPI_CART) {
+		(void)PMPI_Cartdim_get(comm, &n);
+		return 2 * n;
+	}
+	if (topology == MPI_GRAPH) {
+		(void)PMPI_Comm_rank(comm, &rank);
+		(void)PMPI_Graph_neighbors_count(comm, rank, &n);
+		return n;
+	}
+	if (topology == MPI_DIST_GRAPH)
+		(void)PMPI_Dist_graph_neighbors_count(comm, &n, &m, &weighted);
+	return out ? m : n;
+}
+
+/* ---- MPI_T: a handle behind a pointer --------------------------------------------------------- */
+
+int PMPI_T_cvar_handle_alloc(int cvar_index, void *obj_handle, MPI_T_cvar_handle *handle,
+			     int *count)
+{
+	void *object = obj_handle ? ckpti_mpi_real(*(void **)obj_handle) : NULL;
+
+	return GUEST(MPI_T_cvar_handle_alloc, cvar_index, obj_handle ? &object : NULL, handle,
+		     count);
+}
+CKPTI_MPI_WEAK(MPI_T_cvar_handle_alloc)
+
+int PMPI_T_pvar_handle_alloc(MPI_T_pvar_session session, int pvar_index, void *obj_handle,
+			     MPI_T_pvar_handle *handle, int *count)
+{
+	void *object = obj_handle ? ckpti_mpi_real(*(void **)obj_handle) : NULL;
+
+	return GUEST(MPI_T_pvar_handle_alloc, session, pvar_index, obj_handle ? &object : NULL,
+		     handle, count);
+}
+CKPTI_MPI_WEAK(MPI_T_pvar_handle_alloc)

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Two lives of a step never run at the same time.  With the new epoch in the directory, agents of the old
+ * life that can read it kill their tasks within a second; those that cannot read it stop them after the
+ * time `fence`.  So a restart waits as long, counted from the last sign of life of the old one; not at
+ * all when that one wrote down that its tasks had ended.
+ *
+ * All times are those that the file system writes, so that clocks of two hosts are never compared.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "spank/coordinator/coord.h"
+#include "spank/coordinator/policy.h"
+#include "spank/lib/fs.h"
+
+static int64_t to_ms(const struct timespec *ts)
+{
+	return (int64_t)ts->tv_sec * 1000 + ts->tv_nsec / 1000000;
+}
+
+static int open_life(const struct ckpti_coord *c, uint32_t epoch)
+{
+	char name[32];
+
+	(void)snprintf(name, sizeof(name), "life-%u", epoch);
+	return ckpti_fs_open_dir(c->step.dirfd, name);
+}
+
+/* The last sign of life of the life in lifefd; -1: its tasks have ended. */
+static int64_t last_sign(int lifefd)
+{
+	struct stat sb;
+
+	if (fstatat(lifefd, "over", &sb, AT_SYMLINK_NOFOLLOW) == 0)
+		return -1;
+	if (fstatat(lifefd, "alive", &sb, AT_SYMLINK_NOFOLLOW) == 0 || fstat(lifefd, &sb) == 0)
+		return to_ms(&sb.st_mtim);
+	return INT64_MAX;
+}
+
+/* The newest sign of all lives before ours.  -1: nothing to wait for. */
+static int64_t signs(const struct ckpti_coord *c)
+{
+	int64_t newest = -1, sign;
+
+	/* Those before the last one were waited for when that one began; but it may not have come far. */
+	for (uint32_t epoch = c->epoch; epoch-- > 1;) {
+		int fd = open_life(c, epoch);
+
+		if (fd < 0)
+			continue;
+		sign = last_sign(fd);
+		(void)close(fd);
+		if (sign > newest)
+			newest = sign;
+	}
+	return newest;
+}
+
+/* False: srun has gone, or told us to end. */
+static bool sleep_ms(const struct ckpti_coord *c, int64_t ms)
+{
+	int64_t end = ckpti_now_ms() + ms;
+	struct pollfd pfd = {.fd = c->args.life_fd, .events = POLLIN};
+
+	for (int64_t left = ms; left > 0; left = end - ckpti_now_ms())
+		if (poll(&pfd, 1, (int)left) > 0)
+			return false;
+	return true;
+}
+
+int ckpti_fence_wait(struct ckpti_coord *c, struct ckpti_err *err)
+{
+	int64_t sign = signs(c), ms, taken;
+	struct stat sb;
+	int fd;
+
+	if (sign < 0)
+		return 0;
+	fd = open_life(c, c->epoch);
+	if (fd < 0 || fstat(fd, &sb) < 0) {
+		int code = fd < 0 ? fd : -errno;
+
+		if (fd >= 0)
+			(void)close(fd);
+		return ckpti_err(err, code, "cannot look at '%s': %s", c->step.path,
+				 strerror(-code));
+	}
+	(void)close(fd);
+	taken = to_ms(&sb.st_mtim);
+	ms = ckpti_policy_fence_ms(sign, taken, taken, c->config.fence);
+	if (ms == 0)
+		return 0;
+	ckpti_report_status(c,
+			    "wait %lld waiting %lld s, until no task of the life "
+			    "before can run any more",
+			    (long long)(ms + 999) / 1000 + 5, (long long)(ms + 999) / 1000);
+	if (!sleep_ms(c, ms))
+		return ckpti_err(err, -ECANCELED, "srun has ended");
+	return 0;
+}
+
+void ckpti_fence_over(struct ckpti_coord *c, bool well)
+{
+	struct ckpti_kv kv;
+	int fd = open_life(c, c->epoch);
+
+	if (fd < 0)
+		return;
+	ckpti_kv_init(&kv);
+	ckpti_kv_setf(&kv, "time", "%lld", (long long)time(NULL));
+	ckpti_kv_set_u64(&kv, "well", well);
+	(void)ckpti_fs_write_kv(fd, "over", &kv, true);
+	ckpti_kv_free(&kv);
+	(void)close(fd);
+}
+
+bool ckpti_fence_ended_well(const struct ckpti_coord *c)
+{
+	int fd = open_life(c, ckpti_step_epoch(&c->step));
+	struct ckpti_kv kv;
+	bool well = false;
+
+	if (fd < 0)
+		return false;
+	if (ckpti_fs_read_kv(fd, "over", &kv) == 0) {
+		well = ckpti_kv_get_u64(&kv, "well", 0) != 0;
+		ckpti_kv_free(&kv);
+	}
+	(void)close(fd);
+	return well;
+}

@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A task, between fork and exec, already its user.  The first one of a node starts the node agent, as a
+ * sibling (CLONE_PARENT): so the agent is the user, is in the control group of the step and is a child of
+ * slurmstepd, which sends it the step's signals and ends it with the step.
+ *
+ * Then the task becomes ready for checkpoints by its environment, or becomes what it was in a checkpoint.
+ * The program finds nothing of what coordinator, agent and plugin tell each other.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "spank/lib/page.h"
+#include "spank/plugin/plugin.h"
+
+#define LIBRARY "libckpt.so.0"
+
+#define AGENT_PAGE_FD    3
+#define AGENT_FAIL_FD    4 /* until it is the agent */
+#define AGENT_TIMEOUT_MS 5000
+#define AGENT_ENV_MAX    64
+
+/* ---- page --------------------------------------------------------------------------------- */
+
+static struct ckpti_page *map_page(int fd)
+{
+	struct ckpti_page *page;
+	struct stat st;
+
+	if (fstat(fd, &st) < 0 || (size_t)st.st_size < sizeof(*page))
+		return NULL;
+	page = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (page == MAP_FAILED)
+		return NULL;
+	if (page->magic != CKPTI_PAGE_MAGIC ||
+	    (size_t)st.st_size < sizeof(*page) + page->nslots * sizeof(page->slot[0])) {
+		(void)munmap(page, (size_t)st.st_size);
+		return NULL;
+	}
+	return page;
+}
+
+void ckpti_task_set_slot(struct ckpti_slot *slot, uint32_t rank, uint32_t state, const char *reason)
+{
+	slot->pid = (int32_t)getpid();
+	slot->rank = rank;
+	(void)snprintf(slot->reason, sizeof(slot->reason), "%s", reason ? reason : "");
+	__atomic_store_n(&slot->state, state, __ATOMIC_RELEASE);
+}
+
+/* ---- environment -------------------------------------------------------------------------- */
+
+static bool is_ours(const char *pair)
+{
+	return strncmp(pair, CKPTI_PLUGIN_ENV, sizeof(CKPTI_PLUGIN_ENV) - 1) == 0;
+}
+
+static bool is_for_agent(const char *pair)
+{
+	static const char *const names[] = {
+		"SLURM_JOB_ID=",
+		"SLURM_STEP_ID=",
+		"SLURM_NODEID=",
+		"SLURM_NNODES=",
+		"SLURM_NTASKS=",
+		"SLURM_STEP_NUM_NODES=",
+		"SLURM_STEP_NUM_TASKS=",
+		"SLURM_SRUN_COMM_HOST=",
+		"SLURM_CLUSTER_NAME=",
+		"SLURMD_NODENAME=",
+		"SLURM_CONF=",
+		"HOME=",
+		"PATH=",
+		"USER=",
+		"TZ=",
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (strncmp(pair, names[i], strlen(names[i])) == 0)
+			return true;
+	}
+	return is_ours(pair);
+}
+
+static void clean_env(spank_t sp)
+{
+	char name[128], **env = NULL;
+
+	/* Each removal moves the others. */
+	for (;;) {
+		if (spank_get_item(sp, S_JOB_ENV, &env) != ESPANK_SUCCESS)
+			return;
+		while (*env && !is_ours(*env))
+			env++;
+		if (!*env)
+			break;
+		(void)snprintf(name, sizeof(name), "%.*s", (int)strcspn(*env, "="), *env);
+		if (spank_unsetenv(sp, name) != ESPANK_SUCCESS)
+			break;
+	}
+	/* It was meant for this step, not for one that the program starts. */
+	(void)spank_unsetenv(sp, "SLURM_RESTART_DIR");
+}
+
+/* NULL when there is none, or nothing in it. */
+static const char *get_env(spank_t sp, const char *name, char *ret, size_t size)
+{
+	return spank_getenv(sp, name, ret, (int)size) == ESPANK_SUCCESS && ret[0] ? ret : NULL;
+}
+
+/* ---- node agent --------------------------------------------------------------------------- */
+
+static void close_above(int fd)
+{
+#ifdef SYS_close_range
+	if (syscall(SYS_close_range, fd + 1, ~0U, 0) == 0)
+		return;
+#endif
+	for (int i = fd + 1; i < 4096; i++)
+		(void)close(i);
+}
+
+/* In the new process, which shares nothing but was not made by fork(): system calls only. */
+static void be_agent(char *argv[], char *envp[], int page, int fail)
+{
+	struct sigaction deflt = {.sa_handler = SIG_DFL};
+	sigset_t none;
+	int null, r;
+
+	for (int i = 1; i < NSIG; i++)
+		(void)sigaction(i, &deflt, NULL);
+	(void)sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	(void)setsid();
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	/* Not the task's output: srun waits for its end of file. */
+	if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0)
+		goto failed;
+	page = fcntl(page, F_DUPFD_CLOEXEC, 10);
+	fail = fcntl(fail, F_DUPFD_CLOEXEC, 10);
+	if (page < 0 || fail < 0 || dup2(page, AGENT_PAGE_FD) < 0)
+		goto failed;
+	fail = dup3(fail, AGENT_FAIL_FD, O_CLOEXEC);
+	if (fail < 0)
+		goto failed;
+	close_above(AGENT_FAIL_FD);
+	(void)execve(argv[0], argv, envp);
+failed:
+	r = errno;
+	if (fail >= 0)
+		(void)!write(fail, &r, sizeof(r));
+	_exit(127);
+}
+
+/* 0 or -errno: why it is not the agent. */
+static int spawn_agent(char *argv[], char *envp[], int page)
+{
+	struct pollfd p = {.events = POLLIN};
+	int fail[2], r = 0;
+	long pid;
+
+	if (pipe2(fail, O_CLOEXEC) < 0)
+		return -errno;
+	pid = syscall(SYS_clone, CLONE_PARENT | SIGCHLD, NULL, NULL, NULL, 0);
+	if (pid == 0)
+		be_agent(argv, envp, page, fail[1]);
+	if (pid < 0)
+		r = -errno;
+	(void)close(fail[1]);
+	p.fd = fail[0];
+	if (r == 0 && poll(&p, 1, AGENT_TIMEOUT_MS) <= 0)
+		r = -ETIMEDOUT;
+	/* End of file: exec has closed it. */
+	if (r == 0 && read(fail[0], &r, sizeof(r)) == (ssize_t)sizeof(r))
+		r = -r;
+	(void)close(fail[0]);
+	return r;
+}
+
+static void start_agent(spank_t sp, const struct ckpti_plugin_conf *conf, struct ckpti_page *page)
+{
+	char path[PATH_MAX], *envp[AGENT_ENV_MAX + 1], **env = NULL;
+	char *argv[] = {path,
+			(char *)(uintptr_t) "--bindir",
+			(char *)(uintptr_t)conf->bindir,
+			(char *)(uintptr_t) "--libdir",
+			(char *)(uintptr_t)conf->libdir,
+			NULL};
+	size_t n = 0;
+	int r;
+
+	if (__atomic_exchange_n(&page->agent, 1, __ATOMIC_ACQ_REL) != 0)
+		return;
+	if (spank_get_item(sp, S_JOB_ENV, &env) != ESPANK_SUCCESS)
+		return;
+	for (; *env && n < AGENT_ENV_MAX; env++) {
+		if (is_for_agent(*env))
+			envp[n++] = *env;
+	}
+	envp[n] = NULL;
+	(void)snprintf(path, sizeof(path), "%s/ckpt-node-agent", conf->libexec);
+	r = spawn_agent(argv, envp, ckpti_step_page_fd());
+	if (r < 0)
+		slurm_error("spank_ckpt: cannot start %s: %s, "
+			    "no checkpoints of the tasks of this node",
+			    path, strerror(-r));
+}
+
+/* ---- task --------------------------------------------------------------------------------- */
+
+/* Why the program cannot be prepared here; NULL: it can. */
+static const char *obstacle(const char *lib)
+{
+	if (isatty(STDIN_FILENO))
+		return "pseudo terminal";
+	/* ld.so splits LD_PRELOAD there. */
+	if (strpbrk(lib, " :"))
+		return "a path with a space or colon cannot be preloaded";
+	/* ld.so would complain at each exec. */
+	if (access(lib, R_OK) < 0)
+		return LIBRARY " is not on this node";
+	return NULL;
+}
+
+/* The identity of this rank in the set of the step: processes of the rank are found by it. */
+static bool set_of(const char *base, uint32_t rank, char ret[17])
+{
+	char *end;
+	uint64_t n = strtoull(base, &end, 16);
+
+	(void)snprintf(ret, 17, "%016" PRIx64, n + rank);
+	return end != base && !*end && n + rank != 0;
+}
+
+static const char *prepare(spank_t sp, const struct ckpti_plugin_conf *conf, uint32_t rank)
+{
+	char lib[PATH_MAX], base[32], set[17], step_dir[PATH_MAX];
+	char old[32768], preload[sizeof(lib) + sizeof(old)];
+	const char *why;
+	spank_err_t r;
+
+	(void)snprintf(lib, sizeof(lib), "%s/" LIBRARY, conf->libdir);
+	why = obstacle(lib);
+	if (why)
+		return why;
+	if (!get_env(sp, CKPTI_PLUGIN_ENV "SET", base, sizeof(base)) || !set_of(base, rank, set))
+		return "the coordinator has named no set";
+	r = spank_getenv(sp, "LD_PRELOAD", old, sizeof(old));
+	if (r != ESPANK_SUCCESS && r != ESPANK_ENV_NOEXIST)
+		return "LD_PRELOAD is too long";
+	(void)snprintf(preload, sizeof(preload), "%s%s%s", lib,
+		       r == ESPANK_SUCCESS && old[0] ? ":" : "", r == ESPANK_SUCCESS ? old : "");
+	if (spank_setenv(sp, "CKPT_SET", set, 1) != ESPANK_SUCCESS ||
+	    spank_setenv(sp, "LD_PRELOAD", preload, 1) != ESPANK_SUCCESS)
+		return "Slurm does not set the environment";
+	if (get_env(sp, CKPTI_PLUGIN_ENV "STEPDIR", step_dir, sizeof(step_dir)))
+		(void)spank_setenv(sp, "SLURM_CHECKPOINT_IMAGE_DIR", step_dir, 1);
+	return NULL;
+}
+
+static void begin(spank_t sp, const struct ckpti_plugin_conf *conf, struct ckpti_page *page, int id,
+		  uint32_t rank)
+{
+	struct ckpti_slot *slot = &page->slot[id];
+	char manifest[PATH_MAX], pids[16];
+	struct ckpti_restore re = {.conf = conf, .rank = rank, .slot = slot};
+	const char *why;
+
+	start_agent(sp, conf, page);
+	re.manifest = get_env(sp, CKPTI_PLUGIN_ENV "RESTORE", manifest, sizeof(manifest));
+	re.pids = get_env(sp, CKPTI_PLUGIN_ENV "PIDS", pids, sizeof(pids));
+	if (re.manifest) {
+		clean_env(sp);
+		ckpti_restore_become(sp, &re);
+	}
+	why = prepare(sp, conf, rank);
+	clean_env(sp);
+	ckpti_task_set_slot(slot, rank, why ? CKPTI_SLOT_LEFT_OUT : CKPTI_SLOT_FRESH, why);
+}
+
+void ckpti_task_begin(spank_t sp, const struct ckpti_plugin_conf *conf)
+{
+	struct ckpti_page *page;
+	char refused[8];
+	uint32_t rank;
+	int id;
+
+	if (!ckpti_step_is_ordinary(sp))
+		return;
+	if (get_env(sp, CKPTI_PLUGIN_REFUSED, refused, sizeof(refused)))
+		_exit(1); /* srun has said why */
+	if (ckpti_step_page_fd() < 0) {
+		clean_env(sp);
+		return;
+	}
+	page = map_page(ckpti_step_page_fd());
+	if (page && spank_get_item(sp, S_TASK_ID, &id) == ESPANK_SUCCESS &&
+	    spank_get_item(sp, S_TASK_GLOBAL_ID, &rank) == ESPANK_SUCCESS && id >= 0 &&
+	    (uint32_t)id < page->nslots)
+		begin(sp, conf, page, id, rank);
+	else
+		clean_env(sp);
+}
