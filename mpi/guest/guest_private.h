@@ -87,7 +87,8 @@ void ckpti_guest_arrived(struct ckpti_guest_port *port);
 /* Of the thread whose guest TCB is at fs; NULL: one of the guest's own, or it is not up yet. */
 struct ckpti_guest_thread *guest_thread_of(uint64_t fs);
 
-/* signal.c */
+/* handler.c */
+extern uintptr_t guest_signal_back; /* behind the libc's call: for cross.S */
 struct guest_sigaction {
 	uintptr_t handler, flags, restorer;
 	uint64_t mask;

@@ -29,10 +29,14 @@ enum {
 	TYPE_FILE
 };
 
+/*
+ * A function of the application, for good: MPI may call it long after the op or error handler was
+ * freed.  There are as many as the program has functions, for each gets one only.
+ */
 struct user_function {
 	void *function;                  /* NULL: free */
 	void *cxx;                       /* of an op: the C++ function that the first one calls */
-	struct ckpti_mpi_handle *handle; /* the op's */
+	struct ckpti_mpi_handle *handle; /* the newest op of it that is not freed */
 	enum ckpti_mpi_kind kind;        /* of the object that an error handler is for */
 	bool fortran;
 };
@@ -40,7 +44,6 @@ struct user_function {
 struct thunks {
 	struct user_function user[THUNKS];
 	const char *code;
-	unsigned int next; /* used again as late as possible: pending operations may need it */
 };
 
 extern const char ckpti_mpi_op_thunks[], ckpti_mpi_error_thunks[];
@@ -60,19 +63,23 @@ static struct ckpti_guest_thread *caller(void)
 	return thread;
 }
 
-static int thunk_take(struct thunks *t, void *function)
+static int thunk_take(struct thunks *t, void *function, enum ckpti_mpi_kind kind, bool fortran)
 {
 	int found = -1;
 
 	(void)pthread_mutex_lock(&lock);
-	for (unsigned int i = 0; found < 0 && i < THUNKS; i++) {
-		struct user_function *u = &t->user[(t->next + i) % THUNKS];
+	for (int i = 0; found < 0 && i < THUNKS; i++) {
+		struct user_function *u = &t->user[i];
 
-		if (u->function)
-			continue;
-		found = (int)((t->next + i) % THUNKS);
-		*u = (struct user_function){.function = function};
-		t->next = (unsigned int)found + 1;
+		if (!u->function) {
+			u->kind = kind;
+			u->fortran = fortran;
+			u->function = function;
+			found = i;
+		} else if (u->function == function && u->kind == kind && u->fortran == fortran &&
+			   !u->cxx) {
+			found = i;
+		}
 	}
 	(void)pthread_mutex_unlock(&lock);
 	return found;
@@ -83,19 +90,37 @@ static void *thunk_code(const struct thunks *t, int number)
 	return (void *)(t->code + (size_t)number * THUNK_SIZE);
 }
 
+/* Under the lock.  What libmpi_mpifh has written into the handle outlives it. */
+static void op_let_go(struct user_function *u)
+{
+	if (u->handle && (u->handle->op_flags & CKPTI_MPI_OP_FORTRAN))
+		u->fortran = true;
+	u->handle = NULL;
+}
+
 void ckpti_mpi_callback_free(struct ckpti_mpi_handle *handle)
 {
-	struct thunks *t = handle->kind == CKPTI_MPI_OP ? &ops : &errors;
-
+	if (handle->kind != CKPTI_MPI_OP)
+		return;
 	(void)pthread_mutex_lock(&lock);
-	t->user[handle->callback].function = NULL;
-	t->user[handle->callback].handle = NULL;
+	if (ops.user[handle->callback].handle == handle)
+		op_let_go(&ops.user[handle->callback]);
 	(void)pthread_mutex_unlock(&lock);
 }
 
 /* ---- reductions ------------------------------------------------------------------------------ */
 
-static void op_call(struct user_function *u, void *in, void *inout, int *len, MPI_Datatype *type)
+static bool op_is_fortran(struct user_function *u)
+{
+	bool ret;
+
+	(void)pthread_mutex_lock(&lock);
+	ret = u->fortran || (u->handle && (u->handle->op_flags & CKPTI_MPI_OP_FORTRAN));
+	(void)pthread_mutex_unlock(&lock);
+	return ret;
+}
+
+static void op_call(struct user_function *u, void *in, void *into, int *len, MPI_Datatype *type)
 {
 	struct ckpti_mpi_handle stray = {.real = *type, .kind = CKPTI_MPI_DATATYPE};
 	struct ckpti_mpi_handle *found = ckpti_mpi_find(*type);
@@ -104,43 +129,44 @@ static void op_call(struct user_function *u, void *in, void *inout, int *len, MP
 
 	if (u->cxx) {
 		((void (*)(void *, void *, int *, MPI_Datatype *, void *))u->function)(
-			in, inout, len, &ours, u->cxx);
-	} else if (u->handle && (u->handle->op_flags & CKPTI_MPI_OP_FORTRAN)) {
+			in, into, len, &ours, u->cxx);
+	} else if (op_is_fortran(u)) {
 		number = ckpti_mpi_c2f(CKPTI_MPI_DATATYPE, ours);
-		((void (*)(void *, void *, int *, int *))u->function)(in, inout, len, &number);
+		((void (*)(void *, void *, int *, int *))u->function)(in, into, len, &number);
 	} else {
-		((MPI_User_function *)u->function)(in, inout, len, &ours);
+		((MPI_User_function *)u->function)(in, into, len, &ours);
 	}
 }
 
 /* Called inside. */
-void ckpti_mpi_op_called(void *in, void *inout, int *len, MPI_Datatype *type, unsigned int number);
-void ckpti_mpi_op_called(void *in, void *inout, int *len, MPI_Datatype *type, unsigned int number)
+void ckpti_mpi_op_called(void *in, void *into, int *len, MPI_Datatype *type, unsigned int number);
+void ckpti_mpi_op_called(void *in, void *into, int *len, MPI_Datatype *type, unsigned int number)
 {
 	struct ckpti_guest_thread *thread = caller();
 	uint64_t fs = ckpti_fs_get();
 
 	ckpti_fs_set(thread->app_fs);
-	op_call(&ops.user[number], in, inout, len, type);
+	op_call(&ops.user[number], in, into, len, type);
 	ckpti_fs_set(fs);
 }
 
 int PMPI_Op_create(MPI_User_function *function, int commute, MPI_Op *op)
 {
-	int number = thunk_take(&ops, (void *)function), ret;
+	int number = thunk_take(&ops, (void *)function, CKPTI_MPI_OP, false), ret;
 	struct ckpti_mpi_handle *h;
 	MPI_Op real = NULL;
 
 	if (number < 0)
 		return MPI_ERR_OTHER;
 	ret = GUEST(MPI_Op_create, thunk_code(&ops, number), commute, &real);
-	if (ret != MPI_SUCCESS) {
-		ops.user[number].function = NULL;
+	if (ret != MPI_SUCCESS)
 		return ret;
-	}
 	h = ckpti_mpi_out(CKPTI_MPI_OP, real);
 	h->callback = number;
+	(void)pthread_mutex_lock(&lock);
+	op_let_go(&ops.user[number]);
 	ops.user[number].handle = h;
+	(void)pthread_mutex_unlock(&lock);
 	*op = (MPI_Op)h;
 	return MPI_SUCCESS;
 }
@@ -190,15 +216,13 @@ void ckpti_mpi_error_called(void **object, int *code, void *more, void *end, uns
 static int error_create(enum ckpti_mpi_kind kind, void *function, bool fortran,
 			MPI_Errhandler *errhandler)
 {
-	int number = thunk_take(&errors, function), ret = MPI_ERR_OTHER;
+	int number = thunk_take(&errors, function, kind, fortran), ret = MPI_ERR_OTHER;
 	struct ckpti_mpi_handle *h;
 	MPI_Errhandler real = NULL;
 	void *code;
 
 	if (number < 0)
 		return MPI_ERR_OTHER;
-	errors.user[number].kind = kind;
-	errors.user[number].fortran = fortran;
 	code = thunk_code(&errors, number);
 	if (kind == CKPTI_MPI_COMM)
 		ret = GUEST(MPI_Comm_create_errhandler, code, &real);
@@ -206,10 +230,8 @@ static int error_create(enum ckpti_mpi_kind kind, void *function, bool fortran,
 		ret = GUEST(MPI_Win_create_errhandler, code, &real);
 	else if (kind == CKPTI_MPI_FILE)
 		ret = GUEST(MPI_File_create_errhandler, code, &real);
-	if (ret != MPI_SUCCESS) {
-		errors.user[number].function = NULL;
+	if (ret != MPI_SUCCESS)
 		return ret;
-	}
 	h = ckpti_mpi_out(CKPTI_MPI_ERRHANDLER, real);
 	h->callback = number;
 	*errhandler = (MPI_Errhandler)h;

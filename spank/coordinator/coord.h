@@ -292,6 +292,11 @@ int ckpti_watch_start(struct ckpti_coord *c, struct ckpti_err *err);
 /* Is there room for `need` bytes?  -ENOSPC. */
 int ckpti_watch_room(const struct ckpti_coord *c, uint64_t need, struct ckpti_err *err);
 
+/* ---- expire.c ----------------------------------------------------------------------------- */
+
+/* Remove what is left of jobs that ended long ago, in a child. */
+void ckpti_expire_start(struct ckpti_coord *c);
+
 /* ---- finish.c ----------------------------------------------------------------------------- */
 
 enum ckpti_job_action {

@@ -64,12 +64,10 @@ static size_t requeue(void *arg, void *unused)
 	struct ckpti_err err = {.code = 0};
 
 	(void)unused;
-	if (strcmp(c->round.reason, "end") == 0)
+	if (c->round.phase == CKPTI_ENDING && strcmp(c->round.reason, "end") == 0)
 		wait_for_others(c);
-	if (ckpti_slurm_requeue(c->args.job, false, &err) < 0)
-		ckpti_report_say(c, true,
-				 "checkpoint: the job is saved, but cannot be requeued: %s",
-				 err.text);
+	if (ckpti_slurm_requeue(c->args.job, c->job_action == CKPTI_JOB_HOLD, &err) < 0)
+		ckpti_report_say(c, true, "checkpoint: the job cannot be requeued: %s", err.text);
 	return 0;
 }
 
@@ -132,7 +130,7 @@ static void summarise(struct ckpti_coord *c)
 	struct comment co = {.job = c->args.job};
 	char text[256];
 
-	if (c->good == 0 && c->failed == 0 && (!c->restored || c->done))
+	if (c->good == 0 && c->failed == 0 && (!c->restored || c->done || c->restore_failed))
 		return;
 	ckpti_report_summary(c, text, sizeof(text));
 	ckpti_report_say(c, c->failed > 0, "%s", text);

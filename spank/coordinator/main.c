@@ -256,6 +256,7 @@ int main(int argc, char **argv)
 	}
 	c.signal_fd = watch_term();
 	ckpti_schedule_start(&c);
+	ckpti_expire_start(&c);
 	while (!is_over(&c))
 		ckpti_loop_for(&c, INT32_MAX / 2, is_over);
 	if (c.superseded)

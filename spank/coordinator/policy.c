@@ -8,7 +8,7 @@
 #define AUTO_FIRST 600 /* seconds, as long as nothing is known */
 #define AUTO_LEAST 60
 #define AUTO_MOST  3600
-#define LOOK_MS    3000 /* agents that can read the directory see a new epoch within this time */
+#define LOOK_MS    6000 /* agents look at the directory every five seconds, or more often */
 #define MTBF_S     86400ULL
 
 int64_t ckpti_policy_jitter_ms(uint64_t seconds, unsigned percent, uint32_t random)

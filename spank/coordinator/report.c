@@ -263,7 +263,7 @@ void ckpti_report_summary(const struct ckpti_coord *c, char *ret, size_t size)
 		(void)snprintf(last, sizeof(last), ", last %" PRIu64 " (%s ago)",
 			       c->last.generation,
 			       ckpti_policy_age((int64_t)time(NULL) - c->last.ctime, age));
-	if (c->restored)
+	if (c->restored && !c->restore_failed)
 		(void)snprintf(from, sizeof(from), ", restored from %" PRIu64, c->restored);
 	(void)snprintf(ret, size, "checkpoints: %u good, %u failed%s%s", c->good, c->failed, last,
 		       from);

@@ -52,6 +52,7 @@ static const struct argp_option options[] = {
 	{0},
 };
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): argp's type */
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
 	struct ckpti_node *n = state->input;
@@ -323,6 +324,11 @@ static void finish(struct ckpti_node *n)
 	ckpti_uplink_end(n, GOODBYE_MS);
 	if (n->watch_pid > 0)
 		(void)kill(n->watch_pid, SIGKILL);
+	/* One that hangs in the file system is left to slurmstepd. */
+	for (int i = 0; n->watch_pid > 0 && i < GOODBYE_MS / 10; i++) {
+		reap(n);
+		(void)poll(NULL, 0, n->watch_pid > 0 ? 10 : 0);
+	}
 }
 
 const char *argp_program_version = "ckpt-node-agent (posix-ckpt) " CKPT_VERSION;

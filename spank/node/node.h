@@ -97,33 +97,29 @@ struct ckpti_node {
 	/* Who we are. */
 	uint32_t job, step, epoch;
 	unsigned index, nnodes, ntasks_step;
-	char host[64];
 	uint64_t set_base;
+	char host[64], server[256];
 	char stepdir[PATH_MAX], life[PATH_MAX]; /* absolute */
 	const char *bindir;
-	char server[256];
-	unsigned port;
-	unsigned fence_s;
+	unsigned port, fence_s;
 	struct ckpti_config config;
-	bool restored;
 
 	const struct ckpti_page *page;
 	struct ckpti_task *task;
 	size_t ntasks;
-	bool all_started;
-	unsigned told_live, told_ended; /* what the coordinator knows */
-	int stepd;                      /* pidfd of slurmstepd, -1 gone or not known */
-
+	bool all_started, restored;
+	bool stopped, told_stopped; /* tasks were stopped: fence.c */
+	unsigned told_live;         /* what the coordinator knows */
+	unsigned told_ended;
+	int stepd; /* pidfd of slurmstepd, -1 gone or not known */
 	int sigfd;
+
+	int watch_pid; /* 0: it has ended */
 	struct ckpti_watch *watch;
-	int watch_pid;     /* 0: it has ended */
 	uint64_t watch_ms; /* when it was started */
-	bool stopped;      /* tasks were stopped: fence.c */
-	uint64_t stopped_ms;
-	bool told_stopped;
+	uint64_t start_ms, stopped_ms;
 	struct ckpti_round round;
 	struct ckpti_uplink uplink;
-	uint64_t start_ms;
 };
 
 /* Since boot, sleep of the machine included. */

@@ -49,12 +49,22 @@ static struct {
 	char text[LINE_SIZE];
 } coordinator;
 
+static volatile sig_atomic_t interrupted;
+
 static uint64_t now_ms(void)
 {
 	struct timespec ts;
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+static struct timespec until(uint64_t deadline)
+{
+	uint64_t now = now_ms(), left = now < deadline ? deadline - now : 0;
+
+	return (struct timespec){.tv_sec = (time_t)(left / 1000),
+				 .tv_nsec = (long)(left % 1000 * 1000000)};
 }
 
 /* What the user or a failed coordinator has left must not reach the tasks.  Set to nothing, not removed: srun
@@ -76,10 +86,12 @@ static void clear_env(void)
 
 /* ---- lines of the coordinator ------------------------------------------------------------- */
 
-/* 1: *ret_line; 0: it has ended; -ETIMEDOUT.  A line that is too long comes in pieces. */
-static int next_line(uint64_t deadline, char **ret_line)
+/* 1: *ret_line; 0: it has ended; -ETIMEDOUT; -EINTR: `interrupted`, with `wake` as mask of signals while
+ * waiting (NULL: the present one).  A line that is too long comes in pieces. */
+static int next_line(uint64_t deadline, const sigset_t *wake, char **ret_line)
 {
 	struct pollfd p = {.fd = coordinator.status_fd, .events = POLLIN};
+	struct timespec left;
 	char *begin, *end;
 	ssize_t n;
 	int r;
@@ -99,10 +111,13 @@ static int next_line(uint64_t deadline, char **ret_line)
 		if (coordinator.len == LINE_SIZE)
 			coordinator.len = 0;
 
-		r = poll(&p, 1, now_ms() < deadline ? (int)(deadline - now_ms()) : 0);
-		if (r == 0)
+		left = until(deadline);
+		r = ppoll(&p, 1, &left, wake);
+		if (interrupted)
+			return -EINTR;
+		if (r == 0 || (r < 0 && now_ms() >= deadline))
 			return -ETIMEDOUT;
-		if (r < 0 && errno == EINTR)
+		if (r < 0)
 			continue;
 		n = read(coordinator.status_fd, coordinator.text + coordinator.len,
 			 LINE_SIZE - coordinator.len);
@@ -155,13 +170,13 @@ enum answer {
 	REFUSED
 };
 
-static enum answer await_answer(void)
+static enum answer read_answer(const sigset_t *wake)
 {
 	uint64_t deadline = now_ms() + START_TIMEOUT_MS;
 	char *line, *rest;
 	int r;
 
-	while ((r = next_line(deadline, &line)) == 1) {
+	while ((r = next_line(deadline, wake, &line)) == 1) {
 		if (strcmp(line, "ready") == 0)
 			return READY;
 		if ((rest = after(line, "env"))) {
@@ -176,9 +191,41 @@ static enum answer await_answer(void)
 			return REFUSED;
 		}
 	}
+	if (r == -EINTR) {
+		slurm_error("checkpoint: interrupted before the step began");
+		return REFUSED;
+	}
 	slurm_spank_log("srun: checkpoint: the coordinator %s, the step runs without checkpoints",
 			r == 0 ? "has ended before the step began" : "was not ready in time");
 	return WITHOUT;
+}
+
+static void note_interrupt(int number)
+{
+	interrupted = number;
+}
+
+/* A thread of srun waits for these signals, but has nothing that it could end before the launch: it would
+ * forget them, and the step would run.  The main thread is given them first when it does not block them. */
+static enum answer await_answer(void)
+{
+	static const int ends[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+	const size_t n = sizeof(ends) / sizeof(ends[0]);
+	struct sigaction act = {.sa_handler = note_interrupt}, old[sizeof(ends) / sizeof(ends[0])];
+	enum answer answer;
+	sigset_t wake;
+
+	(void)pthread_sigmask(SIG_SETMASK, NULL, &wake);
+	(void)sigemptyset(&act.sa_mask);
+	for (size_t i = 0; i < n; i++) {
+		(void)sigaction(ends[i], &act, &old[i]);
+		(void)sigdelset(&wake, ends[i]);
+	}
+	answer = read_answer(&wake);
+	for (size_t i = 0; i < n; i++)
+		(void)sigaction(ends[i], &old[i], NULL);
+	interrupted = 0;
+	return answer;
 }
 
 /* ---- the end of the coordinator ----------------------------------------------------------- */
@@ -228,8 +275,7 @@ static void block(const char *line)
 	(void)sigaddset(&keyboard, SIGINT);
 	deadline = now_ms() + seconds * 1000;
 	while (now_ms() < deadline) {
-		left.tv_sec = (time_t)((deadline - now_ms()) / 1000);
-		left.tv_nsec = (long)((deadline - now_ms()) % 1000 * 1000000);
+		left = until(deadline);
 		if (sigtimedwait(&keyboard, NULL, &left) == SIGINT)
 			break;
 	}
@@ -248,7 +294,7 @@ void ckpti_srun_exit(void)
 	/* It may have died long ago: no SIGPIPE. */
 	(void)send(coordinator.life_fd, "exit\n", 5, MSG_NOSIGNAL);
 	(void)close(coordinator.life_fd);
-	while ((r = next_line(deadline, &line)) == 1) {
+	while ((r = next_line(deadline, NULL, &line)) == 1) {
 		rest = after(line, "block");
 		if (rest)
 			(void)snprintf(last, sizeof(last), "%s", rest);

@@ -131,22 +131,20 @@ usage_error()
 }
 
 @test "Slurm types go to ckpt-step, which may lie in three places" {
-	local helper='#!/bin/sh\necho "$0:" "$@"\necho trouble >&2\nexit 9\n'
-
 	mkdir -p bin libexec/ckpt
 	cp "$CPR" bin/cpr
-	printf "$helper" >libexec/ckpt/ckpt-step
+	printf '#!/bin/sh\necho "$0:" "$@"\necho trouble >&2\nexit 9\n' >libexec/ckpt/ckpt-step
 	chmod +x libexec/ckpt/ckpt-step
-	run --separate-stderr bin/cpr -c d -p 4711.3:ASH
+	run bin/cpr -c d -p 4711.3:ASH
 	[ "$status" -eq 9 ]
-	[[ $output == *"/ckpt-step: create 4711.3 ImageDir=$PWD/d" ]]
-	[ "$stderr" = trouble ]
+	[[ ${lines[0]} == *"/ckpt-step: create 4711.3 ImageDir=$PWD/d" ]]
+	[ "${lines[1]}" = trouble ]
 	cp libexec/ckpt/ckpt-step bin
-	run --separate-stderr bin/cpr -c /some/where -k -p 4711:JID
-	[[ $output == *"/bin/ckpt-step: create 4711 ImageDir=/some/where kill" ]]
+	run bin/cpr -c /some/where -k -p 4711:JID
+	[[ ${lines[0]} == *"/bin/ckpt-step: create 4711 ImageDir=/some/where kill" ]]
 	cp libexec/ckpt/ckpt-step named
-	CKPT_STEP_HELPER=$PWD/named run --separate-stderr bin/cpr -c d -p 4711:ASH
-	[[ $output == *"/named: create 4711 ImageDir=$PWD/d" ]]
+	CKPT_STEP_HELPER=$PWD/named run bin/cpr -c d -p 4711:ASH
+	[[ ${lines[0]} == *"/named: create 4711 ImageDir=$PWD/d" ]]
 	# For the library the last line is the text of the error.
 	CKPT_STEP_HELPER=$PWD/named bin/cpr -c d -p 4711:ASH --api-result 7 7<>result >/dev/null || true
 	grep -q trouble result

@@ -89,7 +89,8 @@ int main(int argc, char **argv)
 	close(err[1]);
 	check(waitpid(pid, &status, 0) == pid, "waitpid");
 	check(WIFEXITED(status) && WEXITSTATUS(status) == 1, "the child's status");
-	check(read(err[0], text, sizeof(text) - 1) > 0 && strstr(text, "was forked by an MPI process"),
+	check(read(err[0], text, sizeof(text) - 1) > 0 &&
+		      strstr(text, "was forked by an MPI process"),
 	      "the child's message");
 	f = popen("ls /proc/self/fd; grep SigBlk /proc/self/status", "r");
 	while (f && fgets(text, sizeof(text), f)) {

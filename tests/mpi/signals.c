@@ -108,8 +108,8 @@ int main(int argc, char **argv)
 	else
 		printf("rank %d: ok %d, signals %lu %lu %lu %lu, %lu on the wrong thread pointer, %lu off "
 		       "the stack\n",
-		       rank, ok, count[SIGALRM], count[SIGUSR1], count[SIGUSR2], count[SIGRTMIN + 4],
-		       wrong, off_stack);
+		       rank, ok, count[SIGALRM], count[SIGUSR1], count[SIGUSR2],
+		       count[SIGRTMIN + 4], wrong, off_stack);
 	MPI_Finalize();
 	return 0;
 }

@@ -94,7 +94,8 @@ int main(int argc, char **argv)
 	if (bad == 0)
 		printf("passed %d\n", rank);
 	else
-		printf("rank %d: %d mistakes, %d tasks before and %d after\n", rank, bad, before, after);
+		printf("rank %d: %d mistakes, %d tasks before and %d after\n", rank, bad, before,
+		       after);
 	MPI_Finalize();
 	return bad != 0;
 }

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""usage: work.py OUT TICKS SECONDS
+"""usage: work.py OUT TICKS SECONDS [lives] [ballast=MIB] [crash=segv|exit|memory]
 
 One task of a step that can be told from one that was started again: a token that is made at the start
 and lies in memory only stands in every line of OUT.<rank>, and goes into the result.
+
+lives: writes the time and the number of each tick to OUT.<rank>.<host>-<start time of the process>, too,
+which is another file after each restart.  crash: ends so as soon as it sees that it was restarted.
 """
 import hashlib
 import os
 import secrets
+import signal
 import socket
 import sys
 import time
@@ -16,17 +20,48 @@ def step(state, i):
     return hashlib.sha256(f"{state} {i}".encode()).hexdigest()
 
 
+def process():
+    """Who we are, other than in our memory."""
+    with open("/proc/self/stat", encoding="ascii") as file:
+        return f"{socket.gethostname()}-{file.read().rpartition(')')[2].split()[19]}"
+
+
+def tell(path, i):
+    """Opened each time, so that no restart winds it back."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.write(file, f"{time.time_ns()} {i}\n".encode())
+    os.close(file)
+
+
+def crash(how):
+    if how == "segv":
+        signal.signal(signal.SIGSEGV, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGSEGV)
+    hoard = []
+    while how == "memory":
+        hoard.append(secrets.token_bytes(1 << 20))
+    sys.exit(1)
+
+
 def main():
     out, ticks, pause = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+    more = dict(word.partition("=")[::2] for word in sys.argv[4:])
     rank = os.environ["SLURM_PROCID"]
     token = state = secrets.token_hex(8)
+    ballast = secrets.token_bytes(int(more.get("ballast", 0)) << 20)
+    first = process()
     with open(f"{out}.{rank}", "a", encoding="ascii", buffering=1) as file:
         for i in range(1, ticks + 1):
             time.sleep(pause)
+            if "crash" in more and process() != first:
+                crash(more["crash"])
             state = step(state, i)
             file.write(f"{i} {token} {socket.gethostname()}\n")
+            if "lives" in more:
+                tell(f"{out}.{rank}.{process()}", i)
         file.write(f"result {token} {state}\n")
     print(f"rank {rank} is done", flush=True)
+    del ballast
 
 
 if __name__ == "__main__":

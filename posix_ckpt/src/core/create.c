@@ -194,6 +194,20 @@ static int explain(const struct ckpti_set *set, int r, struct ckpti_err *err)
 	return r;
 }
 
+/* Whoever made us wait may have done so for longer than an agent does.  One that was killed meanwhile is
+ * in the image as it was before. */
+static int all_stand_still(const struct ckpti_set *set, struct ckpti_err *err)
+{
+	for (size_t i = 0; i < set->n; i++) {
+		const struct ckpti_member *m = &set->member[i];
+
+		if (m->state == CKPTI_MEMBER_IN && !ckpti_link_waits(m) && !has_ended(m))
+			return ckpti_err_obj(err, -ETIMEDOUT, m->info.pid, m->info.comm,
+					     "has waited too long and went on");
+	}
+	return 0;
+}
+
 /* Everything between first in and last out. */
 static int capture(struct ckpti_snap *s, struct ckpti_err *err)
 {
@@ -245,6 +259,8 @@ static int commit(struct ckpti_snap *s, uint64_t stop_ns, struct ckpti_err *err)
 	ckpti_trace_phase("hash", s->stored_bytes);
 	if (r == 0)
 		r = ask(s->set, CKPTI_PHASE_BETWEEN, NULL, err);
+	if (r == 0 && req->kill)
+		r = all_stand_still(s->set, err);
 	if (r < 0)
 		return r;
 	(void)clock_gettime(CLOCK_REALTIME, &ts);
@@ -327,7 +343,7 @@ static int stop_and_capture(struct ckpti_snap *s, const struct ckpti_create_resu
 		r = capture(s, err);
 	if (r == 0)
 		r = ask(set, CKPTI_PHASE_CAPTURED, so_far, err);
-	return r;
+	return r < 0 ? r : all_stand_still(set, err);
 }
 
 static void fill_result(const struct ckpti_snap *s, uint64_t start, uint64_t stop_ns,

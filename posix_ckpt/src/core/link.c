@@ -143,6 +143,14 @@ int ckpti_link_poll(struct ckpti_set *set, int timeout_ms, struct ckpti_err *err
 	return r;
 }
 
+bool ckpti_link_waits(const struct ckpti_member *m)
+{
+	struct pollfd pfd = {.fd = m->sock, .events = POLLIN};
+
+	/* Whom nobody asks anything is silent. */
+	return m->sock >= 0 && poll(&pfd, 1, 0) == 0;
+}
+
 int ckpti_link_send(struct ckpti_member *m, const struct ckpti_call *call, struct ckpti_err *err)
 {
 	union {

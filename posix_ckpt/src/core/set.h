@@ -100,6 +100,8 @@ struct ckpti_member *ckpti_set_find(struct ckpti_set *set, int pid);
 int ckpti_link_listen(struct ckpti_set *set, struct ckpti_err *err);
 /* Take connections and first messages for at most timeout_ms. */
 int ckpti_link_poll(struct ckpti_set *set, int timeout_ms, struct ckpti_err *err);
+/* Does this member that came in still stand there?  Its agent waits for ten minutes at most. */
+bool ckpti_link_waits(const struct ckpti_member *m);
 /* One command, its answer.  fd >= 0 rides along.  FDS answers go to on_fds. */
 struct ckpti_call {
 	uint32_t type;

@@ -20,7 +20,7 @@
 #define SKIP   77
 
 char munged_dir[] = "/tmp/ckpt-security-XXXXXX";
-static pid_t munged;
+static pid_t munged[2];
 
 void run_as(uid_t uid, int (*fn)(void *arg), void *arg)
 {
@@ -39,53 +39,77 @@ void run_as(uid_t uid, int (*fn)(void *arg), void *arg)
 	assert_int_equal(status, 0);
 }
 
-static pid_t launch(void)
+/* Files are NAME.socket and so on in munged_dir. */
+static pid_t launch(const char *name)
 {
-	char arg[5][96];
+	static const char *const option[] = {"socket", "key-file", "pid-file", "seed-file",
+					     "log-file"};
+	char arg[5][128], *argv[] = {(char[]){"munged"},
+				     (char[]){"--foreground"},
+				     (char[]){"--force"},
+				     arg[0],
+				     arg[1],
+				     arg[2],
+				     arg[3],
+				     arg[4],
+				     NULL};
 	pid_t pid;
 
-	(void)snprintf(arg[0], sizeof(arg[0]), "--socket=%s/socket", munged_dir);
-	(void)snprintf(arg[1], sizeof(arg[1]), "--key-file=%s/key", munged_dir);
-	(void)snprintf(arg[2], sizeof(arg[2]), "--pid-file=%s/pid", munged_dir);
-	(void)snprintf(arg[3], sizeof(arg[3]), "--seed-file=%s/seed", munged_dir);
-	(void)snprintf(arg[4], sizeof(arg[4]), "--log-file=%s/log", munged_dir);
+	for (int i = 0; i < 5; i++)
+		(void)snprintf(arg[i], sizeof(arg[i]), "--%s=%s/%s.%s", option[i], munged_dir, name,
+			       option[i]);
 	pid = fork();
 	if (pid == 0) {
 		int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 		(void)dup2(null, 1);
 		(void)dup2(null, 2);
-		(void)execl(MUNGED, "munged", "--foreground", "--force", arg[0], arg[1], arg[2],
-			    arg[3], arg[4], (char *)NULL);
+		(void)execv(MUNGED, argv);
 		_exit(127);
 	}
 	return pid;
 }
 
-int start_munged(void **state)
+/* One with a key of its own, made of a letter. */
+static pid_t start(const char *name, char letter)
 {
 	const struct timespec pause = {.tv_nsec = 10000000};
-	char path[64], key[1024];
+	char path[96], key[1024];
+	pid_t pid;
 	int fd;
 
-	(void)state;
-	if (!mkdtemp(munged_dir) || chmod(munged_dir, 0755) < 0)
-		return -1;
-	(void)snprintf(path, sizeof(path), "%s/key", munged_dir);
+	(void)snprintf(path, sizeof(path), "%s/%s.key-file", munged_dir, name);
 	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	memset(key, 's', sizeof(key));
+	memset(key, letter, sizeof(key));
 	if (fd < 0 || write(fd, key, sizeof(key)) != (ssize_t)sizeof(key))
 		return -1;
 	close(fd);
-	munged = launch();
-	(void)snprintf(path, sizeof(path), "%s/socket", munged_dir);
-	(void)setenv("CKPT_MUNGE_SOCKET", path, 1);
-	for (int i = 0; i < 1000 && munged > 0; i++) {
-		if (access(path, F_OK) == 0)
-			return 0;
+	pid = launch(name);
+	munged_use(name);
+	for (int i = 0; i < 1000 && pid > 0; i++) {
+		if (access(getenv("CKPT_MUNGE_SOCKET"), F_OK) == 0)
+			return pid;
 		(void)nanosleep(&pause, NULL);
 	}
-	return -1;
+	return pid;
+}
+
+void munged_use(const char *name)
+{
+	char path[96];
+
+	(void)snprintf(path, sizeof(path), "%s/%s.socket", munged_dir, name);
+	(void)setenv("CKPT_MUNGE_SOCKET", path, 1);
+}
+
+int start_munged(void **state)
+{
+	(void)state;
+	if (!mkdtemp(munged_dir) || chmod(munged_dir, 0755) < 0)
+		return -1;
+	munged[0] = start("foreign", 'f');
+	munged[1] = start("site", 's');
+	return munged[0] > 0 && munged[1] > 0 ? 0 : -1;
 }
 
 int stop_munged(void **state)
@@ -93,9 +117,11 @@ int stop_munged(void **state)
 	char command[96];
 
 	(void)state;
-	if (munged > 0) {
-		(void)kill(munged, SIGTERM);
-		(void)waitpid(munged, NULL, 0);
+	for (int i = 0; i < 2; i++) {
+		if (munged[i] > 0) {
+			(void)kill(munged[i], SIGTERM);
+			(void)waitpid(munged[i], NULL, 0);
+		}
 	}
 	(void)snprintf(command, sizeof(command), "rm -rf %s", munged_dir);
 	return system(command) == 0 ? 0 : -1;

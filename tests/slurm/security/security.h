@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * For tests of what users can do to each other: processes of several users, and a munged of the test's own.
+ * For tests of what users can do to each other: processes of several users, and munged of the test's own.
  * ALICE owns the step, BOB is somebody else.
  */
 #ifndef TESTS_SLURM_SECURITY_H
@@ -25,11 +25,13 @@
  * returns 0. */
 void run_as(uid_t uid, int (*fn)(void *arg), void *arg);
 
-/* Directory of the test in which everybody may look, and munged's socket is: set by start_munged(). */
+/* Directory of the test in which everybody may look, and munged's sockets are: set by start_munged(). */
 extern char munged_dir[];
-/* Setup and teardown of a group; from then on spank/lib uses this munged. */
+/* Setup and teardown of a group: two munged with different keys, "site", which spank/lib uses, and "foreign". */
 int start_munged(void **state);
 int stop_munged(void **state);
+/* From now on spank/lib uses this one. */
+void munged_use(const char *name);
 
 /* Ends the program with 77 when it does not run as root, or munged is needed and not there. */
 void need_root(void);

@@ -223,6 +223,23 @@ static int of_another_program(void *arg)
 	return 0;
 }
 
+/* Alice's, and right in every respect, but made by a munged that whoever set a variable has brought along. */
+static int of_another_key(void *arg)
+{
+	struct line l;
+	char *cred;
+
+	(void)arg;
+	REQUIRE(open_line(&l) == 0 && knock(&l, "client") == 0);
+	munged_use("foreign");
+	cred = good_cred(&l, "client");
+	munged_use("site");
+	REQUIRE(cred && hello(&l, "client", cred) == -EPERM);
+	free(cred);
+	close_line(&l);
+	return 0;
+}
+
 /* Nothing, rubbish, and a HELLO of somebody who has not knocked. */
 static int without_proof(void *arg)
 {
@@ -310,6 +327,12 @@ static void test_handshake_credential_of_another_program_is_refused(void **state
 	run_as(ALICE, of_another_program, NULL);
 }
 
+static void test_handshake_credential_of_another_key_is_refused(void **state)
+{
+	(void)state;
+	run_as(ALICE, of_another_key, NULL);
+}
+
 static void test_handshake_without_proof_is_refused(void **state)
 {
 	(void)state;
@@ -377,6 +400,7 @@ int main(void)
 		cmocka_unit_test(test_handshake_credential_of_another_connection_is_refused),
 		cmocka_unit_test(test_handshake_credential_of_another_role_is_refused),
 		cmocka_unit_test(test_handshake_credential_of_another_program_is_refused),
+		cmocka_unit_test(test_handshake_credential_of_another_key_is_refused),
 		cmocka_unit_test(test_handshake_without_proof_is_refused),
 		cmocka_unit_test(test_handshake_odd_nonces_are_refused),
 		cmocka_unit_test(test_handshake_maker_of_a_perfect_forgery_is_known),
