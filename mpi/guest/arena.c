@@ -175,21 +175,16 @@ void guest_arena_reset(void)
 /* Code must be patched before anybody runs it, hence here. */
 static long patch_code(long at, size_t len, int prot, int fd)
 {
-	enum guest_object kind;
-	struct ckpti_guest_sites *sites;
+	enum ckpti_guest_object kind;
 
 	if (!(prot & PROT_EXEC) || fd < 0)
 		return at;
 	kind = guest_patch_kind(fd);
-	if (kind == GUEST_OTHER)
+	if (kind == CKPTI_GUEST_OBJECTS)
 		return at;
-	sites = kind == GUEST_LIBC ? &ckpti_guest_stats.libc : &ckpti_guest_stats.linker;
-	if (kind == GUEST_LIBC)
-		ckpti_guest_stats.libcs++;
-	else
-		ckpti_guest_stats.linkers++;
+	ckpti_guest_stats.objects[kind]++;
 	/* What was not patched is missing in the counts, and the check after the load refuses. */
-	(void)guest_patch((uint8_t *)at, len, prot, sites);
+	(void)guest_patch((uint8_t *)at, len, prot, &ckpti_guest_stats.sites[kind]);
 	return at;
 }
 

@@ -23,15 +23,19 @@
  * Odd here: three masks that abort(), pthread_create() and a helper of timers set for themselves.
  */
 static const struct {
-	const char *libc;
-	enum guest_object kind;
+	const char *version;
+	enum ckpti_guest_object kind;
 	struct ckpti_guest_sites sites;
 } known[] = {
-	{"glibc 2.36", GUEST_LINKER, {.memory = 3, .fd = 8, .signal = 1, .exec = 1}},
+	{"glibc 2.36", CKPTI_GUEST_LINKER, {.memory = 3, .fd = 8, .signal = 1, .exec = 1}},
 	{"glibc 2.36",
-	 GUEST_LIBC,
+	 CKPTI_GUEST_LIBC,
 	 {.memory = 6, .fd = 47, .signal = 17, .exec = 3, .generic = 1, .odd = 3}},
+	{"UCX 1.13", CKPTI_GUEST_UCM, {.memory = 1}},
 };
+
+static const char *const object_names[] = {
+	[CKPTI_GUEST_LINKER] = "ld.so", [CKPTI_GUEST_LIBC] = "libc", [CKPTI_GUEST_UCM] = "libucm"};
 
 struct mapping {
 	uintptr_t start;
@@ -45,16 +49,8 @@ static struct {
 	bool alone;           /* the application had one thread */
 } before;
 
-int guest_known_sites(enum guest_object kind, const struct ckpti_guest_sites *sites)
-{
-	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-		if (known[i].kind == kind && memcmp(sites, &known[i].sites, sizeof(*sites)) == 0)
-			return 1;
-	return 0;
-}
-
 /* The note that names a build, for messages. */
-void guest_build_id(const char *path, char *ret_hex, size_t size)
+static void build_id(const char *path, char *ret_hex, size_t size)
 {
 	uint8_t head[4096];
 	Elf64_Ehdr *eh = (Elf64_Ehdr *)head;
@@ -145,7 +141,7 @@ static int list_numbers(const char *path, uint64_t bits[16], unsigned int *ret_c
 	return 0;
 }
 
-int guest_check_begin(struct ckpti_err *err)
+int ckpti_guest_check_begin(struct ckpti_err *err)
 {
 	unsigned int count = 0;
 	int r;
@@ -175,31 +171,72 @@ static int is_new_file(void *arg, const struct mapping *m, const char *line)
 			 line);
 }
 
-static int check_sites(enum guest_object kind, unsigned int objects,
-		       const struct ckpti_guest_sites *s, const char *name, struct ckpti_err *err)
+/* Where the object is: the first mapping of a file of that name inside. */
+static void find_object(const char *name, char *ret_path, size_t size)
 {
-	if (objects != 1)
-		return ckpti_err(err, -EXDEV, "the guest has loaded %u %s instead of 1", objects,
-				 name);
-	if (guest_known_sites(kind, s))
-		return 0;
+	FILE *f = fopen("/proc/self/maps", "re");
+	char *line = NULL, *path, *base;
+	size_t room = 0;
+
+	(void)snprintf(ret_path, size, "%s", name);
+	while (f && getline(&line, &room, f) > 0) {
+		path = strchr(line, '/');
+		base = path ? strrchr(path, '/') + 1 : NULL;
+		if (!base || !ckpti_guest_has_addr(strtoul(line, NULL, 16)) ||
+		    strncmp(base, name, strlen(name)) != 0 || !strchr(".-", base[strlen(name)]))
+			continue;
+		path[strcspn(path, "\n")] = '\0';
+		(void)snprintf(ret_path, size, "%s", path);
+		break;
+	}
+	free(line);
+	if (f)
+		(void)fclose(f);
+}
+
+/* path: NULL, look for it in the maps */
+static int refuse(enum ckpti_guest_object kind, const char *path, struct ckpti_err *err)
+{
+	const struct ckpti_guest_sites *s = &ckpti_guest_stats.sites[kind];
+	char found[256], id[64];
+
+	if (!path)
+		find_object(object_names[kind], found, sizeof(found));
+	build_id(path ? path : found, id, sizeof(id));
 	return ckpti_err(
-		err, -EXDEV,
-		"the guest's %s is not known: calls found memory %u fd %u signal %u exec %u "
+		err, -ENOTSUP,
+		"'%s' (build %s) is not known: calls found memory %u fd %u signal %u exec %u "
 		"generic %u odd %u",
-		name, s->memory, s->fd, s->signal, s->exec, s->generic, s->odd);
+		path ? path : found, id, s->memory, s->fd, s->signal, s->exec, s->generic, s->odd);
+}
+
+static bool is_known(enum ckpti_guest_object kind)
+{
+	const struct ckpti_guest_sites *s = &ckpti_guest_stats.sites[kind];
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (known[i].kind == kind && memcmp(s, &known[i].sites, sizeof(*s)) == 0)
+			return true;
+	return false;
+}
+
+int guest_check_sites(enum ckpti_guest_object kind, const char *path, struct ckpti_err *err)
+{
+	return is_known(kind) ? 0 : refuse(kind, path, err);
 }
 
 int ckpti_guest_check_counts(struct ckpti_err *err)
 {
 	const struct ckpti_guest_stats *s = &ckpti_guest_stats;
-	int r;
 
-	r = check_sites(GUEST_LINKER, s->linkers, &s->linker, "ld.so", err);
-	if (r == 0)
-		r = check_sites(GUEST_LIBC, s->libcs, &s->libc, "libc", err);
-	if (r < 0)
-		return r;
+	for (int kind = 0; kind < CKPTI_GUEST_OBJECTS; kind++) {
+		if (s->objects[kind] > 1 || (s->objects[kind] == 0 && kind != CKPTI_GUEST_UCM))
+			return ckpti_err(err, -EXDEV, "the guest has loaded %u %s instead of 1",
+					 s->objects[kind], object_names[kind]);
+		if (s->objects[kind] && !is_known(kind))
+			return ckpti_err(err, -ENOTSUP, "the guest's %s is not known",
+					 object_names[kind]);
+	}
 	if (s->outside)
 		return ckpti_err(err, -EXDEV,
 				 "the guest has made %" PRIu64 " mappings outside of its arena",
@@ -215,11 +252,16 @@ int ckpti_guest_check(struct ckpti_err *err)
 {
 	uint64_t now[16] = {0};
 	unsigned int count;
-	int r = ckpti_guest_check_counts(err);
+	int r = 0;
 
+	for (int kind = 0; r == 0 && kind < CKPTI_GUEST_OBJECTS; kind++)
+		if (ckpti_guest_stats.objects[kind])
+			r = guest_check_sites(kind, NULL, err);
+	if (r == 0)
+		r = ckpti_guest_check_counts(err);
 	if (r < 0)
 		return r;
-	/* Later, or with other threads, what is new may be the application's. */
+	/* With other threads, what is new may be theirs. */
 	if (!before.alone)
 		return 0;
 	before.alone = false;

@@ -6,7 +6,10 @@
  *  - LD_LIBRARY_PATH stays, for the MPI library that the user has chosen, without the shim's directory:
  *    the guest must find the real one;
  *  - restartable sequences are off: a thread has one registration in the kernel, and it is the
- *    application's.
+ *    application's;
+ *  - caches of registered memory are off, whatever the user says: they would have to hear of each
+ *    munmap() of the application, which is made by another libc than the guest's, and a stale
+ *    registration sends the wrong memory without anybody noticing.
  */
 #include "guest/guest_private.h"
 
@@ -45,9 +48,24 @@ static char *put_path(char *to, const char *from, const char *dir)
 	return to;
 }
 
+static const char *const forced[] = {"OMPI_MCA_mpi_leave_pinned=0", "UCX_MEM_EVENTS=n",
+				     "FI_MR_CACHE_MONITOR=disabled"};
+#define NFORCED (sizeof(forced) / sizeof(forced[0]))
+
+static bool is_forced(const char *e)
+{
+	for (size_t i = 0; i < NFORCED; i++) {
+		size_t name = strcspn(forced[i], "=") + 1;
+
+		if (strncmp(e, forced[i], name) == 0)
+			return true;
+	}
+	return false;
+}
+
 char **guest_env_new(char *const *env, const char *own_dir)
 {
-	size_t count = 2, bytes = sizeof(TUNABLES NO_RSEQ);
+	size_t count = 2 + NFORCED, bytes = sizeof(TUNABLES NO_RSEQ);
 	bool tuned = false;
 	char **ret, *to;
 
@@ -55,13 +73,15 @@ char **guest_env_new(char *const *env, const char *own_dir)
 		count++;
 		bytes += strlen(*e) + 1 + sizeof(NO_RSEQ) + 1;
 	}
+	for (size_t i = 0; i < NFORCED; i++)
+		bytes += strlen(forced[i]) + 1;
 	ret = malloc(count * sizeof(*ret) + bytes);
 	if (!ret)
 		return NULL;
 	to = (char *)(ret + count);
 	count = 0;
 	for (char *const *e = env; *e; e++) {
-		if (begins(*e, "LD_") && !begins(*e, PATH))
+		if ((begins(*e, "LD_") && !begins(*e, PATH)) || is_forced(*e))
 			continue;
 		ret[count++] = to;
 		if (begins(*e, PATH)) {
@@ -72,6 +92,10 @@ char **guest_env_new(char *const *env, const char *own_dir)
 		} else {
 			to = stpcpy(to, *e) + 1;
 		}
+	}
+	for (size_t i = 0; i < NFORCED; i++) {
+		ret[count++] = to;
+		to = stpcpy(to, forced[i]) + 1;
 	}
 	if (!tuned) {
 		ret[count++] = to;

@@ -70,6 +70,14 @@ struct ckpti_guest_port {
 	uint64_t app_fs, app_sp;
 };
 
+/* Objects with system calls of their own. */
+enum ckpti_guest_object {
+	CKPTI_GUEST_LINKER,
+	CKPTI_GUEST_LIBC,
+	CKPTI_GUEST_UCM, /* UCX's, which moves the break by itself */
+	CKPTI_GUEST_OBJECTS
+};
+
 /* What was patched in one kind of object, and what was seen. */
 struct ckpti_guest_sites {
 	unsigned int memory, fd, signal, exec, generic; /* patched, by what they do */
@@ -77,8 +85,8 @@ struct ckpti_guest_sites {
 };
 
 struct ckpti_guest_stats {
-	struct ckpti_guest_sites linker, libc; /* of the guest */
-	unsigned int linkers, libcs;           /* objects of that kind */
+	struct ckpti_guest_sites sites[CKPTI_GUEST_OBJECTS];
+	unsigned int objects[CKPTI_GUEST_OBJECTS]; /* loaded, of each kind */
 	uint64_t mappings, outside;  /* made through the hook; of them outside the arena */
 	uint64_t fds_moved, fds_low; /* into the range; that stayed below */
 	uint64_t handlers_refused;
@@ -86,7 +94,8 @@ struct ckpti_guest_stats {
 
 extern struct ckpti_guest_port *ckpti_guest_port; /* NULL: none */
 extern struct ckpti_guest_stats ckpti_guest_stats;
-extern bool ckpti_guest_fsgsbase; /* the processor and the kernel let us write FS base */
+/* The processor and the kernel let us write FS base. */
+extern bool ckpti_guest_fsgsbase __attribute__((visibility("hidden")));
 
 /* Of this thread; NULL: it has not called MPI yet. */
 extern __thread struct ckpti_guest_thread *ckpti_guest_self
@@ -123,6 +132,11 @@ int ckpti_guest_signals_guard(struct ckpti_err *err);
  * -EXDEV and the first thing that is not.
  */
 int ckpti_guest_check(struct ckpti_err *err);
+/*
+ * Remember what is mapped and open, for the next check.  In between only the guest acts; that is so
+ * during the load, which calls it, and during MPI_Init, if the application has one thread.
+ */
+int ckpti_guest_check_begin(struct ckpti_err *err);
 /* Only what the hook has counted; also in a signal handler. */
 int ckpti_guest_check_counts(struct ckpti_err *err);
 
@@ -135,36 +149,26 @@ int ckpti_guest_inside(void);
 
 /* ---- crossing ------------------------------------------------------------------------------- */
 
+/* cross.c: by a system call, where the instructions are missing */
+uint64_t ckpti_fs_get_slow(void) __attribute__((cold, visibility("hidden")));
+void ckpti_fs_set_slow(uint64_t fs) __attribute__((cold, visibility("hidden")));
+
 static inline uint64_t ckpti_fs_get(void)
 {
 	uint64_t fs;
 
-	if (__builtin_expect(ckpti_guest_fsgsbase, 1)) {
-		__asm__ volatile("rdfsbase %0" : "=r"(fs) : : "memory");
-	} else {
-		long ret;
-
-		__asm__ volatile("syscall"
-				 : "=a"(ret)
-				 : "a"(158L /* arch_prctl */), "D"(0x1003L /* ARCH_GET_FS */),
-				   "S"(&fs)
-				 : "rcx", "r11", "memory");
-	}
+	if (__builtin_expect(!ckpti_guest_fsgsbase, 0))
+		return ckpti_fs_get_slow();
+	__asm__ volatile("rdfsbase %0" : "=r"(fs) : : "memory");
 	return fs;
 }
 
 static inline void ckpti_fs_set(uint64_t fs)
 {
-	if (__builtin_expect(ckpti_guest_fsgsbase, 1)) {
+	if (__builtin_expect(!ckpti_guest_fsgsbase, 0))
+		ckpti_fs_set_slow(fs);
+	else
 		__asm__ volatile("wrfsbase %0" : : "r"(fs) : "memory");
-	} else {
-		long ret;
-
-		__asm__ volatile("syscall"
-				 : "=a"(ret)
-				 : "a"(158L), "D"(0x1002L /* ARCH_SET_FS */), "S"(fs)
-				 : "rcx", "r11", "memory");
-	}
 }
 
 /* thread: the caller's ckpti_guest_self, read before. */

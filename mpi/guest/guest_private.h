@@ -61,17 +61,11 @@ long guest_fd_call(long nr, long *arg);
 void guest_fd_before_exec(void);
 
 /* patch.c */
-enum guest_object {
-	GUEST_OTHER,
-	GUEST_LINKER,
-	GUEST_LIBC
-};
 void guest_patch_reset(void);
 /* Patch the code of one object, which is mapped at [addr, addr + len); prot is what it has. */
 int guest_patch(uint8_t *addr, size_t len, int prot, struct ckpti_guest_sites *ret_sites);
-enum guest_object guest_patch_kind(int fd);
-/* The jump of a patch, from at to stub; -ERANGE: too far. */
-int guest_patch_jump(uint8_t *at, uintptr_t stub);
+/* CKPTI_GUEST_OBJECTS: one that has no calls of its own. */
+enum ckpti_guest_object guest_patch_kind(int fd);
 
 /* hook.c: arg is rdi rsi rdx r10 r8 r9 */
 long ckpti_guest_hook(long *arg, long nr);
@@ -102,9 +96,7 @@ long ckpti_guest_app_sigaction(int sig, const struct guest_sigaction *act,
 char **guest_env_new(char *const *env, const char *own_dir);
 
 /* check.c */
-int guest_check_begin(struct ckpti_err *err); /* before the load: what is there */
-int guest_known_sites(enum guest_object kind, const struct ckpti_guest_sites *sites);
-void guest_build_id(const char *path, char *ret_hex, size_t size);
+int guest_check_sites(enum ckpti_guest_object kind, const char *path, struct ckpti_err *err);
 
 /* thread.c */
 extern int guest_loader_tid; /* 0: nobody */

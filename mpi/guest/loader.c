@@ -133,12 +133,12 @@ static int map_image(const char *path, bool is_linker, struct image *im, struct 
 		if (r == 0 && is_linker && (ph[i].p_flags & PF_X))
 			r = guest_patch((uint8_t *)im->base + PAGE_DOWN(ph[i].p_vaddr),
 					ph[i].p_filesz + ph[i].p_vaddr % PAGE, segment_prot(&ph[i]),
-					&ckpti_guest_stats.linker);
+					&ckpti_guest_stats.sites[CKPTI_GUEST_LINKER]);
 	}
 	im->entry = im->base + eh.e_entry;
 	im->phdr = im->base + low + eh.e_phoff;
 	im->phnum = eh.e_phnum;
-	ckpti_guest_stats.linkers += is_linker;
+	ckpti_guest_stats.objects[CKPTI_GUEST_LINKER] += is_linker;
 out:
 	(void)close(fd);
 	return r < 0 ? ckpti_err(err, r, "the guest's '%s' cannot be loaded: %s", path,
@@ -309,7 +309,7 @@ static int begin(struct ckpti_err *err)
 	guest_patch_reset();
 	guest_fd_reset(limit.rlim_cur > 1U << 20 ? 1U << 20 : (unsigned int)limit.rlim_cur);
 	guest_thread_forget();
-	r = guest_check_begin(err);
+	r = ckpti_guest_check_begin(err);
 	if (r == 0)
 		r = map_part(base + STUBS_OFFSET, STUBS_SIZE, PROT_READ | PROT_WRITE, &part, err);
 	if (r == 0)
@@ -339,18 +339,9 @@ int ckpti_guest_load(const char *program, char *const *env, const char *own_dir,
 		r = map_image(im.interp, true, &linker, err);
 	if (r < 0)
 		goto out;
-	if (!guest_known_sites(GUEST_LINKER, &ckpti_guest_stats.linker)) {
-		const struct ckpti_guest_sites *s = &ckpti_guest_stats.linker;
-		char id[64];
-
-		guest_build_id(im.interp, id, sizeof(id));
-		r = ckpti_err(
-			err, -ENOTSUP,
-			"'%s' (build %s) is not known: calls found memory %u fd %u signal %u exec "
-			"%u generic %u odd %u",
-			im.interp, id, s->memory, s->fd, s->signal, s->exec, s->generic, s->odd);
+	r = guest_check_sites(CKPTI_GUEST_LINKER, im.interp, err);
+	if (r < 0)
 		goto out;
-	}
 	port->arrived = ckpti_guest_arrived;
 	port->leave = guest_leaves;
 	port->names = names;

@@ -117,7 +117,7 @@ static uint8_t *put(uint8_t *to, const void *bytes, size_t len)
 	return to + len;
 }
 
-int guest_patch_jump(uint8_t *at, uintptr_t stub)
+static int put_jump(uint8_t *at, uintptr_t stub)
 {
 	int64_t distance = (int64_t)(stub - (uintptr_t)(at + 5));
 	int32_t rel = (int32_t)distance;
@@ -155,9 +155,9 @@ static int redirect(uint8_t *site, size_t len, const uint8_t *head, size_t head_
 	p = put(p, &hook, sizeof(hook));
 	p = put(p, call_rcx, sizeof(call_rcx));
 	p = put(p, up, sizeof(up));
-	r = guest_patch_jump(p, (uintptr_t)site + len);
+	r = put_jump(p, (uintptr_t)site + len);
 	if (r == 0)
-		r = guest_patch_jump(site, (uintptr_t)next_stub);
+		r = put_jump(site, (uintptr_t)next_stub);
 	if (r < 0)
 		return r;
 	for (size_t i = 5; i + 1 < len; i += 2) {
@@ -177,7 +177,6 @@ static int redirect(uint8_t *site, size_t len, const uint8_t *head, size_t head_
 static void examine(uint8_t *start, uint8_t *end, struct ckpti_guest_sites *sites)
 {
 	static const uint8_t generic[] = {0x4c, 0x8b, 0x4c, 0x24, 0x08};
-	bool odd = false;
 	enum kind kind;
 
 	if (end - start >= 5 && is(end - 5, generic, 5)) {
@@ -203,11 +202,9 @@ static void examine(uint8_t *start, uint8_t *end, struct ckpti_guest_sites *site
 			count(sites, kind);
 			return;
 		}
-		odd = true;
-		break;
-	}
-	if (odd)
 		sites->odd++;
+		return;
+	}
 }
 
 void guest_patch_reset(void)
@@ -244,16 +241,24 @@ int guest_patch(uint8_t *addr, size_t len, int prot, struct ckpti_guest_sites *r
 }
 
 /*
- * By the name of the file.  Only these two have system calls of their own; whoever else had would be
- * seen by the check of the mappings.
+ * By the name of the file: only these have system calls of their own (a test looks at all others).  The
+ * linker is known to the loader.
  */
-enum guest_object guest_patch_kind(int fd)
+static const struct {
+	enum ckpti_guest_object kind;
+	uint8_t len;
+	char begin[12]; /* of the name, or all of it with the 0 at its end */
+} names[] = {
+	{CKPTI_GUEST_LIBC, sizeof("libc.so.6"), "libc.so.6"},
+	{CKPTI_GUEST_LIBC, sizeof("libc-2.") - 1, "libc-2."},
+	{CKPTI_GUEST_UCM, sizeof("libucm.so.") - 1, "libucm.so."},
+};
+
+enum ckpti_guest_object guest_patch_kind(int fd)
 {
-	static const char prefix[] = "/proc/self/fd/", libc[] = "/libc.so.6",
-			  libc_old[] = "/libc-2.";
-	char path[sizeof(prefix) + 12], name[4096];
+	static const char prefix[] = "/proc/self/fd/";
+	char path[sizeof(prefix) + 12], name[4096], digits[12];
 	size_t n = sizeof(prefix) - 1, base;
-	char digits[12];
 	int k = 0;
 	long len;
 
@@ -265,20 +270,15 @@ enum guest_object guest_patch_kind(int fd)
 	while (k)
 		path[n++] = digits[--k];
 	path[n] = '\0';
-	len = raw(SYS_readlink, path, name, sizeof(name), 0, 0, 0);
+	len = raw(SYS_readlink, path, name, sizeof(name) - sizeof(names[0].begin), 0, 0, 0);
 	if (len <= 0)
-		return GUEST_OTHER;
+		return CKPTI_GUEST_OBJECTS;
+	arch_fill(name + len, 0, sizeof(names[0].begin));
 	base = (size_t)len;
 	while (base > 0 && name[base - 1] != '/')
 		base--;
-	if (base == 0)
-		return GUEST_OTHER;
-	base--;
-	len -= (long)base;
-	if ((len == sizeof(libc) - 1 &&
-	     is((uint8_t *)name + base, (const uint8_t *)libc, (size_t)len)) ||
-	    (len > (long)sizeof(libc_old) - 1 &&
-	     is((uint8_t *)name + base, (const uint8_t *)libc_old, sizeof(libc_old) - 1)))
-		return GUEST_LIBC;
-	return GUEST_OTHER;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (is((uint8_t *)name + base, (const uint8_t *)names[i].begin, names[i].len))
+			return names[i].kind;
+	return CKPTI_GUEST_OBJECTS;
 }

@@ -200,35 +200,44 @@ struct ckpti_guest_thread *ckpti_mpi_attach(void)
 
 /* ---- MPI's start and end --------------------------------------------------------------------- */
 
-static void running(void)
+/* Returns the signal mask; the two functions frame MPI's start. */
+static uint64_t start_begin(void)
+{
+	struct ckpti_err err = {0};
+	uint64_t mask;
+
+	(void)__atomic_add_fetch(&loading, 1, __ATOMIC_SEQ_CST);
+	mask = ckpti_guest_signals_block();
+	(void)ckpti_mpi_self();
+	if (ckpti_guest_check_begin(&err) < 0)
+		ckpti_mpi_fatal("%s", err.text);
+	return mask;
+}
+
+static void start_end(int ret, uint64_t mask)
 {
 	struct ckpti_err err = {0};
 
-	state = RUNNING;
-	ckpti_mpi_running = true;
-	ompi_mpi_state = 2; /* OMPI_MPI_STATE_INIT_COMPLETED of Open MPI 4.1 */
-	/* libmpi_mpifh would check our handles as if they were the guest's. */
-	ompi_mpi_param_check = false;
-	ckpti_mpi_handles_number();
-	if (ckpti_guest_check(&err) < 0)
-		ckpti_mpi_fatal("%s", err.text);
+	if (ret == MPI_SUCCESS) {
+		state = RUNNING;
+		ckpti_mpi_running = true;
+		ompi_mpi_state = 2; /* OMPI_MPI_STATE_INIT_COMPLETED of Open MPI 4.1 */
+		/* libmpi_mpifh would check our handles as if they were the guest's. */
+		ompi_mpi_param_check = false;
+		if (ckpti_guest_check(&err) < 0)
+			ckpti_mpi_fatal("%s", err.text);
+		ckpti_mpi_handles_number();
+	}
+	ckpti_guest_signals_restore(mask);
+	(void)__atomic_sub_fetch(&loading, 1, __ATOMIC_SEQ_CST);
 }
 
 int PMPI_Init_thread(int *argc, char ***argv, int required, int *provided)
 {
-	struct ckpti_guest_thread *self;
-	uint64_t mask;
-	int ret;
+	uint64_t mask = start_begin();
+	int ret = GUEST(MPI_Init_thread, argc, argv, required, provided);
 
-	(void)__atomic_add_fetch(&loading, 1, __ATOMIC_SEQ_CST);
-	mask = ckpti_guest_signals_block();
-	self = ckpti_mpi_self();
-	(void)self;
-	ret = GUEST(MPI_Init_thread, argc, argv, required, provided);
-	if (ret == MPI_SUCCESS)
-		running();
-	ckpti_guest_signals_restore(mask);
-	(void)__atomic_sub_fetch(&loading, 1, __ATOMIC_SEQ_CST);
+	start_end(ret, mask);
 	return ret;
 }
 CKPTI_MPI_WEAK(MPI_Init_thread)
@@ -236,16 +245,10 @@ CKPTI_MPI_WEAK(MPI_Init_thread)
 /* Not MPI_Init_thread: Open MPI lets the environment choose the level for this one. */
 int PMPI_Init(int *argc, char ***argv)
 {
-	uint64_t mask;
-	int ret;
+	uint64_t mask = start_begin();
+	int ret = GUEST(MPI_Init, argc, argv);
 
-	(void)__atomic_add_fetch(&loading, 1, __ATOMIC_SEQ_CST);
-	mask = ckpti_guest_signals_block();
-	ret = GUEST(MPI_Init, argc, argv);
-	if (ret == MPI_SUCCESS)
-		running();
-	ckpti_guest_signals_restore(mask);
-	(void)__atomic_sub_fetch(&loading, 1, __ATOMIC_SEQ_CST);
+	start_end(ret, mask);
 	return ret;
 }
 CKPTI_MPI_WEAK(MPI_Init)

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@
 #define STRANGER_MS 5000
 #define MAX_CONNS   20000U
 #define MAX_NODES   100000U
+#define OWN_FILES   32U /* for everything but connections */
 
 const char *ckpti_node_name(const struct ckpti_coord *c, unsigned node)
 {
@@ -76,15 +78,28 @@ static void refuse(struct ckpti_coord *c, struct ckpti_conn *conn, const char *t
 
 /* ---- beginning ---------------------------------------------------------------------------- */
 
+/* Always fewer than there are descriptors: without one left nothing could be accepted nor written, and poll()
+ * would return at once for ever. */
+static unsigned max_conns(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_cur >= MAX_CONNS + OWN_FILES)
+		return MAX_CONNS;
+	return files.rlim_cur > OWN_FILES ? (unsigned)files.rlim_cur - OWN_FILES : 1;
+}
+
 void ckpti_agents_accept(struct ckpti_coord *c)
 {
+	unsigned max = max_conns();
+
 	for (;;) {
 		struct ckpti_conn *conn;
 		int fd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (fd < 0)
 			return;
-		conn = c->nconns < MAX_CONNS ? calloc(1, sizeof(*conn)) : NULL;
+		conn = c->nconns < max ? calloc(1, sizeof(*conn)) : NULL;
 		if (!conn) {
 			(void)close(fd);
 			return;
@@ -339,14 +354,13 @@ void ckpti_agents_tick(struct ckpti_coord *c)
 	free_closed(c);
 }
 
-void ckpti_agents_forgive(struct ckpti_coord *c)
+void ckpti_agents_forgive(struct ckpti_coord *c, int64_t ms)
 {
-	int64_t now = ckpti_now_ms();
-
 	for (unsigned i = 0; i < c->nnodes; i++)
-		c->node[i].heard_ms = now;
+		if (c->node[i].heard_ms)
+			c->node[i].heard_ms += ms;
 	for (struct ckpti_conn *conn = c->conns; conn; conn = conn->next)
-		conn->since_ms = now;
+		conn->since_ms += ms;
 }
 
 bool ckpti_agents_over(const struct ckpti_coord *c)

@@ -18,6 +18,8 @@ enum {
 	OPT_FRESH,
 	OPT_INCLUDE,
 	OPT_SKIP_DONE,
+	OPT_STDIO,
+	OPT_OWN_OUTPUT,
 	OPT_NAME,
 	OPT_CWD,
 	OPT_NTASKS,
@@ -38,6 +40,9 @@ static const struct argp_option options[] = {
 	{"fresh", OPT_FRESH, NULL, 0, "do not restart", 0},
 	{"include", OPT_INCLUDE, "GLOB", 0, "node-local files that go with a checkpoint", 0},
 	{"skip-done", OPT_SKIP_DONE, NULL, 0, "do not run again what had ended well", 0},
+	{"stdio", OPT_STDIO, "TEXT", 0, "where its input and output go", 0},
+	{"own-output", OPT_OWN_OUTPUT, NULL, 0, "what it has printed stays in a file of its own",
+	 0},
 	{"name", OPT_NAME, "NAME", 0, "name of the step", 0},
 	{"cwd", OPT_CWD, "DIR", 0, "working directory of the step", 0},
 	{"ntasks", OPT_NTASKS, "N", 0, "tasks of the step", 0},
@@ -116,6 +121,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPT_SKIP_DONE:
 		a->skip_done = true;
+		return 0;
+	case OPT_STDIO:
+		a->stdio = arg;
+		return 0;
+	case OPT_OWN_OUTPUT:
+		a->own_output = true;
 		return 0;
 	case OPT_NAME:
 		a->name = arg;

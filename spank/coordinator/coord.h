@@ -36,11 +36,11 @@ struct ckpti_coord_args {
 	const char *step_text; /* "0", "batch" */
 	bool interval_given;
 	uint64_t interval; /* seconds, CKPTI_CONFIG_NEVER, _AUTO */
-	const char *dir, *restart_dir, *name, *cwd, *config, *bindir;
+	const char *dir, *restart_dir, *name, *stdio, *cwd, *config, *bindir;
 	const char **include;
 	size_t ninclude;
 	unsigned keep; /* 0: not given */
-	bool fresh, skip_done, quiet;
+	bool fresh, skip_done, own_output, quiet;
 	uint32_t ntasks;
 	int status_fd, life_fd;
 	char **command;
@@ -134,8 +134,8 @@ void ckpti_agents_event(struct ckpti_coord *c, struct ckpti_conn *conn, bool rea
 			bool writable);
 /* Heartbeats, strangers that say nothing; frees closed connections. */
 void ckpti_agents_tick(struct ckpti_coord *c);
-/* We were stopped for a while: the silence was ours. */
-void ckpti_agents_forgive(struct ckpti_coord *c);
+/* We were stopped for so long: the silence was ours. */
+void ckpti_agents_forgive(struct ckpti_coord *c, int64_t ms);
 void ckpti_conn_send(struct ckpti_coord *c, struct ckpti_conn *conn, unsigned type,
 		     const struct ckpti_kv *kv);
 /* To all nodes that are connected. */
@@ -273,7 +273,8 @@ int ckpti_restore_choose(struct ckpti_coord *c, struct ckpti_err *err);
 
 /* ---- fence.c, watch.c: lives of a step do not overlap ------------------------------------- */
 
-/* Until no task of the life before ours can run any more.  -ECANCELED: srun has gone meanwhile. */
+/* Sets c->tasks_ms: from then on no task of the life before ours can run any more.  When it returns that
+ * life commits nothing any more.  -ECANCELED: srun has gone meanwhile. */
 int ckpti_fence_wait(struct ckpti_coord *c, struct ckpti_err *err);
 /* All tasks of this life have ended: the next one need not wait.  well: all with exit code 0. */
 void ckpti_fence_over(struct ckpti_coord *c, bool well);
@@ -336,6 +337,8 @@ struct ckpti_coord {
 	uint64_t restored;
 	int64_t restored_time;
 	bool restored_told, restore_failed;
+
+	int64_t tasks_ms; /* not before this may tasks of this life run */
 
 	int listen_fd, signal_fd;
 	struct ckpti_conn *conns;

@@ -5,6 +5,9 @@
  * time `fence`.  So a restart waits as long, counted from the last sign of life of the old one; not at
  * all when that one wrote down that its tasks had ended.
  *
+ * It is the tasks that wait, on their nodes, because what Slurm gives srun to launch them with is good for a
+ * short time only.
+ *
  * All times are those that the file system writes, so that clocks of two hosts are never compared.
  */
 #include <errno.h>
@@ -19,6 +22,9 @@
 #include "spank/coordinator/coord.h"
 #include "spank/coordinator/policy.h"
 #include "spank/lib/fs.h"
+
+/* A coordinator that is about to commit when the epoch is taken has done so by then. */
+#define COMMIT_MS 1000
 
 static int64_t to_ms(const struct timespec *ts)
 {
@@ -82,6 +88,7 @@ int ckpti_fence_wait(struct ckpti_coord *c, struct ckpti_err *err)
 	struct stat sb;
 	int fd;
 
+	c->tasks_ms = ckpti_now_ms();
 	if (sign < 0)
 		return 0;
 	fd = open_life(c, c->epoch);
@@ -96,13 +103,11 @@ int ckpti_fence_wait(struct ckpti_coord *c, struct ckpti_err *err)
 	(void)close(fd);
 	taken = to_ms(&sb.st_mtim);
 	ms = ckpti_policy_fence_ms(sign, taken, taken, c->config.fence);
-	if (ms == 0)
-		return 0;
-	ckpti_report_status(c,
-			    "wait %lld waiting %lld s, until no task of the life "
-			    "before can run any more",
-			    (long long)(ms + 999) / 1000 + 5, (long long)(ms + 999) / 1000);
-	if (!sleep_ms(c, ms))
+	c->tasks_ms += ms;
+	ckpti_report_status(
+		c, "wait %d waiting %lld s, until no task of the life before can run any more",
+		COMMIT_MS / 1000 + 5, (long long)(ms + 999) / 1000);
+	if (!sleep_ms(c, COMMIT_MS))
 		return ckpti_err(err, -ECANCELED, "srun has ended");
 	return 0;
 }

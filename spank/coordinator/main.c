@@ -2,7 +2,7 @@
 /*
  * ckpt-coordinator: the loop.  Each turn reads what has come, then lets every part look at the clock.
  *
- * A turn that comes much later than it was wanted means that we were stopped, or the machine was: then the
+ * A turn that comes later than it was wanted means that we were stopped, or the machine was: so long the
  * silence of the others was ours, and nothing that waits for them has waited.
  */
 #include <errno.h>
@@ -200,8 +200,8 @@ static void turn(struct ckpti_coord *c, struct poll_set *p, int64_t end)
 		for (size_t i = 0; i < p->n; i++)
 			p->fd[i].revents = 0;
 	late = ckpti_now_ms() - wanted;
-	if (late > 3 * (int64_t)c->config.heartbeat * 1000) {
-		ckpti_agents_forgive(c);
+	if (late > 0) {
+		ckpti_agents_forgive(c, late);
 		ckpti_round_forgive(c, late);
 	}
 	handle(c, p);

@@ -8,7 +8,8 @@
 #define AUTO_FIRST 600 /* seconds, as long as nothing is known */
 #define AUTO_LEAST 60
 #define AUTO_MOST  3600
-#define LOOK_MS    6000 /* agents look at the directory every five seconds, or more often */
+#define LOOK_MS    5000 /* agents look at the directory that often, see pause_ms() there */
+#define KILL_MS    1000 /* and then kill their tasks */
 #define MTBF_S     86400ULL
 
 int64_t ckpti_policy_jitter_ms(uint64_t seconds, unsigned percent, uint32_t random)
@@ -92,14 +93,15 @@ enum ckpti_restart_action ckpti_policy_restart(struct ckpti_restarts *r, uint64_
 
 int64_t ckpti_policy_fence_ms(int64_t alive, int64_t taken, int64_t now, uint64_t fence_s)
 {
+	int64_t fence = (int64_t)fence_s * 1000, look = fence / 4 < LOOK_MS ? fence / 4 : LOOK_MS;
 	int64_t until;
 
 	/* A sign of life from the future is a clock that was set, and says nothing. */
 	if (alive > taken)
 		alive = taken;
-	until = alive + (int64_t)fence_s * 1000;
-	if (until < taken + LOOK_MS)
-		until = taken + LOOK_MS;
+	until = alive + fence;
+	if (until < taken + look + KILL_MS)
+		until = taken + look + KILL_MS;
 	return until > now ? until - now : 0;
 }
 

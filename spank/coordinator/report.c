@@ -237,6 +237,11 @@ void ckpti_report_failed(struct ckpti_coord *c, const struct ckpti_err *err)
 	(void)snprintf(c->last_text, sizeof(c->last_text), "%s", err->text);
 	clean(c->last_text);
 	c->last_code = err->code;
+	/* The step has ended, which is no failure; only who waits wants to know. */
+	if (err->code == -ECANCELED || err->code == -ESRCH) {
+		ckpti_requests_round(c, err->code, c->last_text);
+		return;
+	}
 	c->failed++;
 	c->failed_in_row++;
 	ckpti_report_say(c, true, "checkpoint failed: %s", c->last_text);

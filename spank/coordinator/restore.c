@@ -48,7 +48,7 @@ static bool is_token(const char *text)
 /* The name that tells steps of one job apart: --job-name of the step, else what it runs. */
 static int identify(const struct ckpti_coord *c, struct ckpti_step_id *id, struct ckpti_err *err)
 {
-	const char *name = c->args.name ? c->args.name : "", *token = getenv("SLURM_CKPT_JOB");
+	const char *name = c->args.name ? c->args.name : "", *token = getenv("SLURM_JOB_CKPT_TOKEN");
 	char *command = join(c->args.command);
 	unsigned occurrence = 0;
 	int r;
@@ -71,7 +71,8 @@ static int identify(const struct ckpti_coord *c, struct ckpti_step_id *id, struc
 	/* Room for the ranks below it. */
 	(void)getrandom(&id->set_base, sizeof(id->set_base), 0);
 	id->set_base &= ~0xffffffffULL;
-	r = ckpti_step_occurrence(c->base, id, c->lives, name, c->args.cwd, &occurrence, err);
+	r = ckpti_step_occurrence(c->base, id, c->lives, name, c->args.cwd,
+				  c->args.stdio ? c->args.stdio : "", &occurrence, err);
 	if (r == 0)
 		ckpti_step_key(name, c->args.cwd, c->args.ntasks, occurrence, id->key);
 	free(command);
@@ -188,7 +189,8 @@ static void name_similar(const struct ckpti_coord *c, const struct ckpti_step_id
 }
 
 /* A step that had ended well is run again as the script has it, unless the user wants it to be passed
- * over; it is not restored, because others may have used up what it has written. */
+ * over and what it has printed is still there; it is not restored, because others may have used up what
+ * it has written. */
 static bool runs_again(struct ckpti_coord *c)
 {
 	struct ckpti_manifest m;
@@ -196,7 +198,8 @@ static bool runs_again(struct ckpti_coord *c)
 
 	if (!ckpti_fence_ended_well(c))
 		return false;
-	if (c->config.skip_done && ckpti_step_load(&c->step, 0, &m, &skipped, NULL) == 0) {
+	if (c->config.skip_done && c->args.own_output &&
+	    ckpti_step_load(&c->step, 0, &m, &skipped, NULL) == 0) {
 		c->done = strcmp(m.reason, CKPTI_REASON_DONE) == 0;
 		ckpti_manifest_free(&m);
 	}

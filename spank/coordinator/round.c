@@ -20,6 +20,7 @@
 #include <time.h>
 
 #include "spank/coordinator/coord.h"
+#include "util/hold.h"
 
 #define RETRY_FIRST_MS 100
 #define RETRY_MOST_MS  2000
@@ -273,6 +274,7 @@ static size_t commit(void *arg, void *result)
 	struct ckpti_coord *c = arg;
 	struct commit_result *res = result;
 
+	ckpti_hold("manifest");
 	if (ckpti_parts_commit(c, c->next_gen, &res->m, &res->err) < 0 && res->err.code == 0)
 		(void)ckpti_err(&res->err, -EIO, "the manifest was not written");
 	return sizeof(*res);

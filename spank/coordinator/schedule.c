@@ -66,6 +66,9 @@ static void set_poll(struct ckpti_coord *c)
 void ckpti_schedule_start(struct ckpti_coord *c)
 {
 	set_due(c);
+	/* The tasks begin to run only then. */
+	if (c->schedule.due_ms != INT64_MAX && c->tasks_ms > ckpti_now_ms())
+		c->schedule.due_ms += c->tasks_ms - ckpti_now_ms();
 	set_poll(c);
 	c->schedule.asked_ms = ckpti_now_ms();
 }

@@ -155,6 +155,8 @@ static const char *pids_word(const struct ckpti_coord *c)
 
 static void tell_plugin(const struct ckpti_coord *c)
 {
+	int64_t wait_ms = c->tasks_ms - ckpti_now_ms();
+
 	ckpti_report_env(c, "SLURM_CKPT_PORT", "%u", c->port);
 	ckpti_report_env(c, "SLURM_CKPT_EPOCH", "%" PRIu32, c->epoch);
 	ckpti_report_env(c, "SLURM_CKPT_STEPDIR", "%s", c->step.path);
@@ -165,6 +167,8 @@ static void tell_plugin(const struct ckpti_coord *c)
 	ckpti_report_env(c, "SLURM_CKPT_PIDS", "%s", pids_word(c));
 	ckpti_report_env(c, "SLURM_CKPT_FENCE", "%" PRIu64, c->config.fence);
 	ckpti_report_env(c, "SLURM_CKPT_CONFIG", "%s", c->args.config);
+	if (wait_ms > 0)
+		ckpti_report_env(c, "SLURM_CKPT_WAIT", "%lld", (long long)wait_ms);
 	ckpti_report_status(c, "ready");
 }
 

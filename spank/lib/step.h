@@ -28,7 +28,7 @@
 /*
  * Slurm gives a job a new SubmitTime whenever it is requeued, so that alone does not say which job
  * it is. sbatch's plugin puts a random token into the environment that is kept with the job for all
- * its lives (SLURM_CKPT_JOB); jobs that were submitted without our plugin have none.
+ * its lives (SLURM_JOB_CKPT_TOKEN); jobs that were submitted without our plugin have none.
  */
 struct ckpti_step_id {
 	char cluster[64];
@@ -37,7 +37,7 @@ struct ckpti_step_id {
 	uint32_t step; /* number in its first life; CKPTI_STEP_BATCH for `cpr run` in a script */
 	int64_t submit_time; /* of this life of the job, seconds */
 	unsigned restarts;   /* SLURM_RESTART_COUNT of this life */
-	char token[33];      /* SLURM_CKPT_JOB, or "" */
+	char token[33];      /* SLURM_JOB_CKPT_TOKEN, or "" */
 	char key[33];        /* who it is in its job, 32 hexadecimal digits */
 	uint32_t ntasks;
 	uint64_t set_base; /* CKPT_SET of rank r is this + r */
@@ -50,9 +50,11 @@ struct ckpti_step_id {
 void ckpti_step_key(const char *name, const char *cwd, uint32_t ntasks, unsigned occurrence,
 		    char *ret);
 /* Count the occurrence: an exclusive file per (job, life of the job, equal values) in
- * BASE/.steps.<uid>; numbers from 0.  id: cluster, uid, job, submit_time and ntasks are used. */
+ * BASE/.steps.<uid>; numbers from 0.  In a later life of the job one whose step had the same stdio (where
+ * input and output go) comes first.  id: cluster, uid, job, submit_time, token and ntasks are used. */
 int ckpti_step_occurrence(const char *base, const struct ckpti_step_id *id, unsigned restart_count,
-			  const char *name, const char *cwd, unsigned *ret, struct ckpti_err *err);
+			  const char *name, const char *cwd, const char *stdio, unsigned *ret,
+			  struct ckpti_err *err);
 
 struct ckpti_step {
 	int dirfd;

@@ -29,6 +29,7 @@
 #define PAGE_FD    3
 #define IDLE_MS    500
 #define BUSY_MS    50
+#define ENDING_MS  2 /* slurmstepd is about to say how a task has ended */
 #define GOODBYE_MS 1000
 
 uint64_t ckpti_node_now_ms(void)
@@ -245,14 +246,17 @@ static void take_signals(struct ckpti_node *n)
 	}
 }
 
-static bool is_busy(const struct ckpti_node *n)
+/* How long nothing may be looked at. */
+static int pause_ms(const struct ckpti_node *n)
 {
-	if (!n->all_started || n->round.phase != CKPTI_ROUND_IDLE)
-		return true;
-	for (size_t i = 0; i < n->ntasks; i++)
-		if (n->task[i].part || (n->task[i].gone && n->task[i].state != CKPTI_SLOT_ENDED))
-			return true;
-	return false;
+	bool busy = !n->all_started || n->round.phase != CKPTI_ROUND_IDLE;
+
+	for (size_t i = 0; i < n->ntasks; i++) {
+		if (n->task[i].gone && n->task[i].state != CKPTI_SLOT_ENDED)
+			return ENDING_MS;
+		busy = busy || n->task[i].part;
+	}
+	return busy ? BUSY_MS : IDLE_MS;
 }
 
 static size_t add(struct pollfd *pfd, size_t i, int fd, short events)
@@ -275,7 +279,7 @@ static void wait_for_work(struct ckpti_node *n, struct pollfd *pfd)
 		k = add(pfd, k, n->task[i].pidfd, POLLIN);
 		k = add(pfd, k, n->task[i].part ? n->task[i].part->drive : -1, POLLIN);
 	}
-	if (poll(pfd, k, is_busy(n) ? BUSY_MS : IDLE_MS) <= 0)
+	if (poll(pfd, k, pause_ms(n)) <= 0)
 		return;
 	if (pfd[0].revents)
 		take_signals(n);
@@ -304,8 +308,8 @@ static int loop(struct ckpti_node *n)
 		wait_for_work(n, pfd);
 		now = ckpti_node_now_ms();
 		/* We were stopped, with everybody else of the step. */
-		if (now - before > n->uplink.silence_ms)
-			ckpti_uplink_forgive(n);
+		if (now - before > IDLE_MS)
+			ckpti_uplink_forgive(n, now - before - IDLE_MS);
 		ckpti_tasks_tick(n);
 		ckpti_fence_tick(n);
 		ckpti_round_advance(n);
@@ -322,6 +326,7 @@ static void finish(struct ckpti_node *n)
 {
 	ckpti_round_abort(n, "all tasks have ended");
 	ckpti_uplink_end(n, GOODBYE_MS);
+	__atomic_store_n(&n->page->agent, CKPTI_AGENT_OVER, __ATOMIC_RELEASE);
 	if (n->watch_pid > 0)
 		(void)kill(n->watch_pid, SIGKILL);
 	/* One that hangs in the file system is left to slurmstepd. */

@@ -104,7 +104,7 @@ struct ckpti_node {
 	unsigned port, fence_s;
 	struct ckpti_config config;
 
-	const struct ckpti_page *page;
+	struct ckpti_page *page;
 	struct ckpti_task *task;
 	size_t ntasks;
 	bool all_started, restored;
@@ -172,7 +172,7 @@ void ckpti_uplink_tick(struct ckpti_node *n);
 /* Read and write what can be. */
 void ckpti_uplink_event(struct ckpti_node *n, bool readable, bool writable);
 /* We were stopped for a while: the silence was ours. */
-void ckpti_uplink_forgive(struct ckpti_node *n);
+void ckpti_uplink_forgive(struct ckpti_node *n, uint64_t ms);
 /* Nothing happens when there is no connection. */
 void ckpti_uplink_send(struct ckpti_node *n, unsigned type, struct ckpti_kv *kv);
 /* A line for the user, now or later. */

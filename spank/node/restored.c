@@ -1,31 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * How far the restart of tasks is.  A restored task is a `cpr -r`, whose descendant is the program.  It
- * runs when such a descendant has its maps back and nobody is rebuilding it.  A cpr that ended as it does
- * when it fails, and below which nothing has run, could not restore: the coordinator is told, so that this
- * generation is not tried for ever.
+ * How far the restart of tasks is.  A restored task is a `cpr -r`, whose descendant is the program.  cpr
+ * says in the page when that runs.  A cpr that ended before, as it does when it fails, could not restore:
+ * the coordinator is told, so that this generation is not tried for ever.  How a program ends that has run
+ * says nothing about its generation, though it may end with the same status.
  */
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/wait.h>
 
-#include "core/procfs.h"
 #include "spank/node/node.h"
-
-#define LOOK_MS 100
-
-static bool is_program(int pid)
-{
-	struct ckpti_procinfo info = {.pid = pid};
-	char *maps = ckpti_procfs_slurp(pid, "maps", NULL);
-	bool there = maps && strstr(maps, "/libckpt.so") && ckpti_procfs_status(&info) == 0 &&
-		     info.tracer == 0;
-
-	free(maps);
-	return there;
-}
 
 /* 1 failed, 2 usage, 3 nothing there, 4 refused; 126 and 127 when it could not be run. */
 static bool is_failure(int status)
@@ -60,42 +44,21 @@ static void tell_failure(struct ckpti_node *n, struct ckpti_task *t)
 	ckpti_kv_free(&kv);
 }
 
-static void look_at_programs(struct ckpti_node *n)
-{
-	struct ckpti_proc *p = NULL;
-	size_t np = 0;
-
-	if (ckpti_procs_find(n, &p, &np) < 0)
-		return;
-	for (size_t i = 0; i < np; i++) {
-		struct ckpti_task *t = &n->task[p[i].task];
-
-		if (t->restore == CKPTI_RESTORE_BEGUN && p[i].pid != t->pid && is_program(p[i].pid))
-			t->restore = CKPTI_RESTORE_RUNS;
-	}
-	free(p);
-}
-
 void ckpti_restored_tick(struct ckpti_node *n)
 {
-	static uint64_t looked_ms;
-	uint64_t now = ckpti_node_now_ms();
-	bool open = false;
-
 	for (size_t i = 0; i < n->ntasks; i++) {
+		const struct ckpti_slot *slot = &n->page->slot[i];
 		struct ckpti_task *t = &n->task[i];
 
+		if (t->restore == CKPTI_RESTORE_BEGUN &&
+		    !__atomic_load_n(&slot->building, __ATOMIC_ACQUIRE))
+			t->restore = CKPTI_RESTORE_RUNS;
 		if (t->restore == CKPTI_RESTORE_BEGUN && t->state == CKPTI_SLOT_ENDED)
 			t->restore =
 				is_failure(t->status) ? CKPTI_RESTORE_FAILED : CKPTI_RESTORE_RUNS;
 		if (t->restore == CKPTI_RESTORE_FAILED && n->uplink.wire)
 			tell_failure(n, t);
-		open = open || t->restore == CKPTI_RESTORE_BEGUN;
 	}
-	if (!open || now - looked_ms < LOOK_MS)
-		return;
-	looked_ms = now;
-	look_at_programs(n);
 }
 
 bool ckpti_restored_all(const struct ckpti_node *n)

@@ -20,7 +20,7 @@
 
 int ckpti_tasks_init(struct ckpti_node *n, int page_fd, struct ckpti_err *err)
 {
-	const struct ckpti_page *page;
+	struct ckpti_page *page;
 	struct stat st;
 
 	if (fstat(page_fd, &st) < 0)
@@ -28,7 +28,7 @@ int ckpti_tasks_init(struct ckpti_node *n, int page_fd, struct ckpti_err *err)
 				 page_fd, strerror(errno));
 	if ((size_t)st.st_size < sizeof(*page))
 		return ckpti_err(err, -EBADMSG, "the page of the step is too short");
-	page = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, page_fd, 0);
+	page = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, page_fd, 0);
 	if (page == MAP_FAILED)
 		return ckpti_err(err, -errno, "cannot map the page of the step: %s",
 				 strerror(errno));

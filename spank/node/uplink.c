@@ -220,9 +220,13 @@ void ckpti_uplink_event(struct ckpti_node *n, bool readable, bool writable)
 		lose(n);
 }
 
-void ckpti_uplink_forgive(struct ckpti_node *n)
+void ckpti_uplink_forgive(struct ckpti_node *n, uint64_t ms)
 {
-	n->uplink.heard_ms = ckpti_node_now_ms();
+	uint64_t now = ckpti_node_now_ms();
+
+	n->uplink.heard_ms += ms;
+	if (n->uplink.heard_ms > now)
+		n->uplink.heard_ms = now;
 }
 
 void ckpti_uplink_tick(struct ckpti_node *n)
@@ -241,8 +245,8 @@ void ckpti_uplink_tick(struct ckpti_node *n)
 	} else if (now - l->pinged_ms >= l->heartbeat_ms) {
 		l->pinged_ms = now;
 		ckpti_uplink_send(n, CKPTI_W_PING, NULL);
-		tell_started(n);
 	}
+	tell_started(n);
 }
 
 void ckpti_uplink_end(struct ckpti_node *n, int timeout_ms)

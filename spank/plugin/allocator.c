@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -125,6 +126,20 @@ static void look_around(struct found *f)
 	free(script);
 }
 
+/* Slurm gives numbers of jobs again, and a requeued job gets a new submit time: this tells a job for all
+ * its lives.  It is no secret. */
+static void make_token(void)
+{
+	unsigned char raw[16];
+	char text[2 * sizeof(raw) + 1];
+
+	if (getrandom(raw, sizeof(raw), GRND_NONBLOCK) != (ssize_t)sizeof(raw))
+		return;
+	for (size_t i = 0; i < sizeof(raw); i++)
+		(void)snprintf(text + 2 * i, 3, "%02x", raw[i]);
+	(void)setenv(CKPTI_PLUGIN_TOKEN, text, 1);
+}
+
 void ckpti_allocator_begin(void)
 {
 	struct found f = {0};
@@ -163,5 +178,6 @@ void ckpti_allocator_options_done(spank_t sp)
 	if (no_requeue)
 		slurm_spank_log("sbatch: checkpoint: with --no-requeue "
 				"the job does not come back by itself");
+	make_token();
 	ckpti_options_hand_on(sp);
 }

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <time.h>
 
 /* ---- conf.c: arguments of the line in plugstack.conf ------------------------------------------ */
 
@@ -34,6 +35,10 @@ int ckpti_plugin_exit_error(void);
 
 /* Prefix of everything that the coordinator tells the tasks by the environment. */
 #define CKPTI_PLUGIN_ENV "SLURM_CKPT_"
+
+/* Made by sbatch for all lives of a job; not one of those above, which each srun begins anew. */
+#define CKPTI_PLUGIN_TOKEN "SLURM_JOB_CKPT_TOKEN"
+
 /* Set by srun when the step must not run: its tasks end before they become the program. */
 #define CKPTI_PLUGIN_REFUSED CKPTI_PLUGIN_ENV "REFUSED"
 /* Exit status of the coordinator: the step was vacated, srun must not go back to the script. */
@@ -43,6 +48,18 @@ int ckpti_plugin_exit_error(void);
 void ckpti_srun_options_done(void);
 void ckpti_srun_start(spank_t sp, const struct ckpti_plugin_conf *conf);
 void ckpti_srun_exit(void);
+
+/* ---- vacated.c -------------------------------------------------------------------------------- */
+
+/* Before srun changes what signals do. */
+void ckpti_vacated_note(void);
+/* line: "SECONDS CODE TEXT".  Wait to be ended by Slurm, then end. */
+void ckpti_vacated_block(const char *line) __attribute__((noreturn));
+
+/* ---- clock.c ---------------------------------------------------------------------------------- */
+
+uint64_t ckpti_clock_ms(void);
+struct timespec ckpti_clock_until(uint64_t deadline);
 
 /* ---- allocator.c ------------------------------------------------------------------------------ */
 
@@ -83,7 +100,8 @@ struct ckpti_restore {
 	const char *manifest; /* SLURM_CKPT_RESTORE */
 	const char *pids;     /* SLURM_CKPT_PIDS */
 	uint32_t rank;
-	struct ckpti_slot *slot;
+	const struct ckpti_page *page;
+	struct ckpti_slot *slot; /* in it */
 };
 /* Become what the rank was in a generation.  Never returns. */
 void ckpti_restore_become(spank_t sp, const struct ckpti_restore *re) __attribute__((noreturn));

@@ -88,10 +88,25 @@ static void end_again(const struct ckpti_restore *re, int status)
 	_exit(WEXITSTATUS(status));
 }
 
+/* What cpr tells by one byte that the program runs: where that lies in the page.  An offset of its own, so the
+ * page is opened anew; the program does not inherit it. */
+static int open_building(const struct ckpti_restore *re)
+{
+	char path[40];
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", ckpti_step_page_fd());
+	fd = open(path, O_WRONLY);
+	if (fd < 0 ||
+	    lseek(fd, (const char *)&re->slot->building - (const char *)re->page, SEEK_SET) < 0)
+		fail(re, "%s: %s", path, strerror(errno));
+	return fd;
+}
+
 static void restart(spank_t sp, const struct ckpti_restore *re, uint32_t epoch, uint64_t generation)
 {
 	static const char *const not_for_cpr[] = {"LD_PRELOAD", "LD_AUDIT", "CKPT_SET"};
-	char cpr[PATH_MAX], dir[PATH_MAX], number[24], ids[8] = "auto", **env = NULL;
+	char cpr[PATH_MAX], dir[PATH_MAX], number[24], ids[8] = "auto", ready[12], **env = NULL;
 	char *argv[] = {cpr,
 			(char *)(uintptr_t) "-r",
 			dir,
@@ -101,6 +116,8 @@ static void restart(spank_t sp, const struct ckpti_restore *re, uint32_t epoch, 
 			(char *)(uintptr_t) "--fenced",
 			(char *)(uintptr_t) "--ids",
 			ids,
+			(char *)(uintptr_t) "--api-ready",
+			ready,
 			NULL};
 	const char *slash = strrchr(re->manifest, '/');
 	int r;
@@ -120,6 +137,7 @@ static void restart(spank_t sp, const struct ckpti_restore *re, uint32_t epoch, 
 		(void)spank_unsetenv(sp, not_for_cpr[i]);
 	if (spank_get_item(sp, S_JOB_ENV, &env) != ESPANK_SUCCESS)
 		fail(re, "Slurm gives no environment");
+	(void)snprintf(ready, sizeof(ready), "%d", open_building(re));
 	ckpti_task_set_slot(re->slot, re->rank, CKPTI_SLOT_RESTORED, NULL);
 	(void)execve(cpr, argv, env);
 	fail(re, "%s: %s", cpr, strerror(errno));
@@ -130,9 +148,12 @@ void ckpti_restore_become(spank_t sp, const struct ckpti_restore *re)
 	struct ckpti_manifest m;
 	const struct ckpti_manifest_task *task;
 	size_t len;
-	char *text = read_file(re, &len);
-	int r = ckpti_manifest_parse(&m, text, len);
+	char *text;
+	int r;
 
+	re->slot->building = 1;
+	text = read_file(re, &len);
+	r = ckpti_manifest_parse(&m, text, len);
 	free(text);
 	if (r < 0)
 		fail(re, "%s: damaged", re->manifest);

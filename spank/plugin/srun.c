@@ -14,7 +14,8 @@
  *
  * Its descriptor 4 becomes readable when we have ended: "exit" if in order, end of file in any case.
  *
- * srun has threads and handlers of its own: nothing of them is touched.  posix_spawn() is safe there.
+ * srun has threads and handlers of its own.  posix_spawn() is safe there, and handlers are borrowed only while
+ * the answer of the coordinator is awaited.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -50,22 +51,6 @@ static struct {
 } coordinator;
 
 static volatile sig_atomic_t interrupted;
-
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
-
-static struct timespec until(uint64_t deadline)
-{
-	uint64_t now = now_ms(), left = now < deadline ? deadline - now : 0;
-
-	return (struct timespec){.tv_sec = (time_t)(left / 1000),
-				 .tv_nsec = (long)(left % 1000 * 1000000)};
-}
 
 /* What the user or a failed coordinator has left must not reach the tasks.  Set to nothing, not removed: srun
  * has a copy of the environment by now, to which it adds what is set later. */
@@ -111,11 +96,11 @@ static int next_line(uint64_t deadline, const sigset_t *wake, char **ret_line)
 		if (coordinator.len == LINE_SIZE)
 			coordinator.len = 0;
 
-		left = until(deadline);
+		left = ckpti_clock_until(deadline);
 		r = ppoll(&p, 1, &left, wake);
 		if (interrupted)
 			return -EINTR;
-		if (r == 0 || (r < 0 && now_ms() >= deadline))
+		if (r == 0 || (r < 0 && ckpti_clock_ms() >= deadline))
 			return -ETIMEDOUT;
 		if (r < 0)
 			continue;
@@ -161,7 +146,7 @@ static uint64_t wait_longer(char *rest)
 	}
 	if (seconds > MAX_WAIT_S)
 		seconds = MAX_WAIT_S;
-	return now_ms() + seconds * 1000 + START_TIMEOUT_MS;
+	return ckpti_clock_ms() + seconds * 1000 + START_TIMEOUT_MS;
 }
 
 enum answer {
@@ -172,7 +157,7 @@ enum answer {
 
 static enum answer read_answer(const sigset_t *wake)
 {
-	uint64_t deadline = now_ms() + START_TIMEOUT_MS;
+	uint64_t deadline = ckpti_clock_ms() + START_TIMEOUT_MS;
 	char *line, *rest;
 	int r;
 
@@ -237,7 +222,7 @@ static int reap(uint64_t deadline)
 	int status = 0;
 	pid_t r;
 
-	while ((r = waitpid(coordinator.pid, &status, WNOHANG)) == 0 && now_ms() < deadline)
+	while ((r = waitpid(coordinator.pid, &status, WNOHANG)) == 0 && ckpti_clock_ms() < deadline)
 		(void)nanosleep(&pause, NULL);
 	if (r == 0) {
 		(void)kill(coordinator.pid, SIGKILL);
@@ -251,41 +236,13 @@ static void give_up(void)
 {
 	(void)close(coordinator.life_fd);
 	(void)close(coordinator.status_fd);
-	(void)reap(now_ms() + 1000);
+	(void)reap(ckpti_clock_ms() + 1000);
 	clear_env();
-}
-
-/* The step was vacated: what the script would do next belongs to the life after the restart.  SIGTERM is not
- * let through: a shell whose child ends by it goes on to the next line before its own reaches it. */
-static void block(const char *line)
-{
-	uint64_t deadline;
-	struct timespec left;
-	char *rest;
-	unsigned long seconds = strtoul(line, &rest, 10);
-	int code = (int)strtol(rest, &rest, 10);
-	sigset_t all, keyboard;
-
-	if (seconds > MAX_WAIT_S)
-		seconds = MAX_WAIT_S;
-	slurm_spank_log("srun: checkpoint: %s", rest + strspn(rest, " "));
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_BLOCK, &all, NULL);
-	(void)sigemptyset(&keyboard);
-	(void)sigaddset(&keyboard, SIGINT);
-	deadline = now_ms() + seconds * 1000;
-	while (now_ms() < deadline) {
-		left = until(deadline);
-		if (sigtimedwait(&keyboard, NULL, &left) == SIGINT)
-			break;
-	}
-	(void)fflush(NULL);
-	_exit(code > 0 && code < 256 ? code : 1);
 }
 
 void ckpti_srun_exit(void)
 {
-	uint64_t deadline = now_ms() + END_TIMEOUT_MS;
+	uint64_t deadline = ckpti_clock_ms() + END_TIMEOUT_MS;
 	char *line, *rest, last[512] = "";
 	int r, status;
 
@@ -301,10 +258,15 @@ void ckpti_srun_exit(void)
 	}
 	if (r == -ETIMEDOUT)
 		slurm_spank_log("srun: checkpoint: the coordinator did not end in time");
-	status = reap(r == 0 ? now_ms() + 1000 : deadline);
+	status = reap(r == 0 ? ckpti_clock_ms() + 1000 : deadline);
 	(void)close(coordinator.status_fd);
+	/* Nobody else can tell: the tasks ran on, and its own last words are missing. */
+	if (r == 0 && WIFSIGNALED(status))
+		slurm_spank_log("srun: checkpoint: the coordinator was ended by signal %d, "
+				"there were no checkpoints after that",
+				WTERMSIG(status));
 	if (WIFEXITED(status) && WEXITSTATUS(status) == CKPTI_COORD_BLOCK && last[0])
-		block(last);
+		ckpti_vacated_block(last);
 }
 
 /* ---- start -------------------------------------------------------------------------------- */
@@ -314,6 +276,7 @@ void ckpti_srun_options_done(void)
 	static int calls; /* one for each part of a heterogeneous step */
 	const char *parts = getenv("SLURM_HET_SIZE");
 
+	ckpti_vacated_note();
 	ckpti_options_from_srun_env();
 	calls++;
 	if (ckpti_options_any() && (calls > 1 || (parts && atoi(parts) > 1))) {

@@ -97,30 +97,105 @@ static bool is_quiet(const char *word)
 	       strchr(word, 'Q');
 }
 
+/* ---- the command line of srun ------------------------------------------------------------- */
+
+/* An option with a value that SPANK does not tell. */
+struct asked {
+	const char *name; /* "--output" */
+	size_t min;       /* letters that make it unique among those of srun */
+	char letter;      /* 0: none */
+	const char *value;
+};
+
+/* Does word begin the option?  Its value may be the next one: then that is passed over. */
+static bool is_option(struct asked *o, const char *word, const char *next, int *i)
+{
+	bool is_long = ckpti_cmdline_is(word, o->name, o->min);
+	bool is_short = !is_long && o->letter && word[0] == '-' && word[1] == o->letter;
+
+	if (is_long && strchr(word, '=')) {
+		o->value = strchr(word, '=') + 1;
+	} else if (is_short && word[2]) {
+		o->value = word + 2;
+	} else if ((is_long || is_short) && next) {
+		o->value = next;
+		++*i;
+	}
+	return is_long || is_short;
+}
+
+static const char *or_env(const struct asked *o, const char *name)
+{
+	return o->value ? o->value : getenv(name);
+}
+
+/* Is it a file that srun writes, and goes on writing when the step comes back? */
+static bool is_own_file(const char *output, const char *mode)
+{
+	return output && *output && strcmp(output, "all") != 0 && strcmp(output, "none") != 0 &&
+	       output[strspn(output, "0123456789")] && mode && mode[0] == 'a';
+}
+
+/* Equal steps that run at the same time can be told apart by it. */
+static void add_stdio(struct list *l, const char *const value[3])
+{
+	char name[32], path[3][PATH_MAX];
+
+	for (int i = 0; i < 3; i++) {
+		ssize_t n;
+
+		(void)snprintf(name, sizeof(name), "/proc/self/fd/%d", i);
+		n = readlink(name, path[i], sizeof(path[i]) - 1);
+		path[i][n > 0 ? n : 0] = '\0';
+		/* Terminals and pipes have another name each time. */
+		if (path[i][0] != '/' || strncmp(path[i], "/dev/", 5) == 0)
+			path[i][0] = '\0';
+	}
+	add(l, "--stdio");
+	add(l, "%s %s %s %s %s %s", value[0] ? value[0] : "", value[1] ? value[1] : "",
+	    value[2] ? value[2] : "", path[0], path[1], path[2]);
+}
+
 /* What SPANK does not tell: a name that was given to this very step (SLURM_JOB_NAME is that of the job when
- * there is none), and whether srun should be quiet.  The last nargs words are the program of the step. */
+ * there is none), where input and output go, and whether srun should be quiet.  The last nargs words are the
+ * program of the step. */
 static void add_from_cmdline(struct list *l, int nargs)
 {
-	const char *name = NULL;
+	enum {
+		NAME,
+		INPUT,
+		OUTPUT,
+		ERRORS,
+		MODE,
+		N
+	};
+	struct asked o[N] = {
+		[NAME] = {"--job-name", sizeof("--job-n") - 1, 'J', NULL},
+		[INPUT] = {"--input", sizeof("--in") - 1, 'i', NULL},
+		[OUTPUT] = {"--output", sizeof("--ou") - 1, 'o', NULL},
+		[ERRORS] = {"--error", sizeof("--er") - 1, 'e', NULL},
+		[MODE] = {"--open-mode", sizeof("--op") - 1, 0, NULL},
+	};
 	struct ckpti_cmdline c;
+	const char *output;
 	bool quiet = false;
 
 	if (ckpti_cmdline_read(&c) < 0)
 		return;
 	for (int i = 1; i < c.n - nargs; i++) {
-		const char *word = c.word[i];
-		bool is_long = ckpti_cmdline_is(word, "--job-name", sizeof("--job-n") - 1);
+		const char *word = c.word[i], *next = i + 1 < c.n - nargs ? c.word[i + 1] : NULL;
+		int k = 0;
 
-		if (is_long && strchr(word, '='))
-			name = strchr(word, '=') + 1;
-		else if ((is_long || strcmp(word, "-J") == 0) && i + 1 < c.n - nargs)
-			name = c.word[++i];
-		else if (strncmp(word, "-J", 2) == 0 && word[2])
-			name = word + 2;
-		else
-			quiet = quiet || is_quiet(word);
+		while (k < N && !is_option(&o[k], word, next, &i))
+			k++;
+		quiet = quiet || (k == N && is_quiet(word));
 	}
-	add_pair(l, "--name", name);
+	add_pair(l, "--name", o[NAME].value);
+	output = or_env(&o[OUTPUT], "SLURM_STDOUTMODE");
+	add_stdio(l, (const char *[]){or_env(&o[INPUT], "SLURM_STDINMODE"), output,
+				      or_env(&o[ERRORS], "SLURM_STDERRMODE")});
+	if (is_own_file(output, or_env(&o[MODE], "SLURM_OPEN_MODE")))
+		add(l, "--own-output");
 	if (quiet)
 		add(l, "--quiet");
 	ckpti_cmdline_free(&c);

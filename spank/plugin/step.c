@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * slurmstepd.  This is all of ours that runs as root: it makes a page of memory and writes into it how tasks
- * ended.  No path is touched and nothing is read that a user has written.
+ * ended.  No path is touched, and of what a user has written one number is read, which can do no more than
+ * end a short wait.
  *
  * Agent and tasks, who are the user, have the same page.  slurmstepd does not map it: a user who cuts it
  * short would end slurmstepd by SIGBUS.  pwrite() to a sealed memfd can do no worse than fail.
@@ -11,6 +12,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "spank/lib/page.h"
@@ -20,6 +22,8 @@
 #define LAST_ORDINARY_STEP 0xfffffff0U
 
 #define MAX_SLOTS 65536U
+
+#define AGENT_LIMIT_MS 500
 
 static int page_fd = -1;
 static uint32_t page_slots;
@@ -74,8 +78,25 @@ void ckpti_step_begin(spank_t sp)
 			    -page_fd);
 }
 
+/* slurmstepd kills what is left of the step when the last task has ended.  The agent must have told the
+ * coordinator of that by then, or nobody would know that the step had ended well. */
+static void wait_for_agent(void)
+{
+	const struct timespec pause = {.tv_nsec = 1000000};
+	uint32_t agent;
+
+	for (int ms = 0; ms < AGENT_LIMIT_MS; ms++) {
+		if (pread(page_fd, &agent, sizeof(agent), offsetof(struct ckpti_page, agent)) !=
+			    (ssize_t)sizeof(agent) ||
+		    agent != CKPTI_AGENT_STARTED)
+			return;
+		(void)nanosleep(&pause, NULL);
+	}
+}
+
 void ckpti_step_task_exit(spank_t sp)
 {
+	static uint32_t ended;
 	uint32_t state = CKPTI_SLOT_ENDED;
 	int id, status;
 	off_t at;
@@ -91,4 +112,6 @@ void ckpti_step_task_exit(spank_t sp)
 	    pwrite(page_fd, &state, sizeof(state), at + (off_t)offsetof(struct ckpti_slot, state)) <
 		    0)
 		slurm_debug("spank_ckpt: cannot note the end of task %d: %m", id);
+	else if (++ended == page_slots)
+		wait_for_agent();
 }

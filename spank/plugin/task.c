@@ -20,6 +20,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "spank/lib/page.h"
@@ -31,6 +32,8 @@
 #define AGENT_FAIL_FD    4 /* until it is the agent */
 #define AGENT_TIMEOUT_MS 5000
 #define AGENT_ENV_MAX    64
+
+#define MAX_FENCE_MS 7200000U
 
 /* ---- page --------------------------------------------------------------------------------- */
 
@@ -85,6 +88,8 @@ static bool is_for_agent(const char *pair)
 		"PATH=",
 		"USER=",
 		"TZ=",
+		"CKPT_TRACE=",
+		"CKPT_TEST_HOLD=",
 	};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -112,6 +117,7 @@ static void clean_env(spank_t sp)
 	}
 	/* It was meant for this step, not for one that the program starts. */
 	(void)spank_unsetenv(sp, "SLURM_RESTART_DIR");
+	(void)spank_unsetenv(sp, CKPTI_PLUGIN_TOKEN);
 }
 
 /* NULL when there is none, or nothing in it. */
@@ -201,7 +207,8 @@ static void start_agent(spank_t sp, const struct ckpti_plugin_conf *conf, struct
 	size_t n = 0;
 	int r;
 
-	if (__atomic_exchange_n(&page->agent, 1, __ATOMIC_ACQ_REL) != 0)
+	if (__atomic_exchange_n(&page->agent, CKPTI_AGENT_STARTED, __ATOMIC_ACQ_REL) !=
+	    CKPTI_AGENT_NONE)
 		return;
 	if (spank_get_item(sp, S_JOB_ENV, &env) != ESPANK_SUCCESS)
 		return;
@@ -212,10 +219,11 @@ static void start_agent(spank_t sp, const struct ckpti_plugin_conf *conf, struct
 	envp[n] = NULL;
 	(void)snprintf(path, sizeof(path), "%s/ckpt-node-agent", conf->libexec);
 	r = spawn_agent(argv, envp, ckpti_step_page_fd());
-	if (r < 0)
-		slurm_error("spank_ckpt: cannot start %s: %s, "
-			    "no checkpoints of the tasks of this node",
-			    path, strerror(-r));
+	if (r == 0)
+		return;
+	__atomic_store_n(&page->agent, CKPTI_AGENT_OVER, __ATOMIC_RELEASE);
+	slurm_error("spank_ckpt: cannot start %s: %s, no checkpoints of the tasks of this node",
+		    path, strerror(-r));
 }
 
 /* ---- task --------------------------------------------------------------------------------- */
@@ -270,15 +278,36 @@ static const char *prepare(spank_t sp, const struct ckpti_plugin_conf *conf, uin
 	return NULL;
 }
 
+/* Until no task of the life before can run any more.  Here and not in srun: the credential that it
+ * launches tasks with is good for a short time only. */
+static void wait_for_fence(spank_t sp)
+{
+	char text[24];
+	struct timespec left;
+	uint64_t ms;
+
+	if (!get_env(sp, CKPTI_PLUGIN_ENV "WAIT", text, sizeof(text)))
+		return;
+	ms = strtoull(text, NULL, 10);
+	if (ms > MAX_FENCE_MS)
+		ms = MAX_FENCE_MS;
+	left = (struct timespec){.tv_sec = (time_t)(ms / 1000),
+				 .tv_nsec = (long)(ms % 1000) * 1000000};
+	while (nanosleep(&left, &left) < 0 && errno == EINTR) {
+		/* Not before time. */
+	}
+}
+
 static void begin(spank_t sp, const struct ckpti_plugin_conf *conf, struct ckpti_page *page, int id,
 		  uint32_t rank)
 {
 	struct ckpti_slot *slot = &page->slot[id];
 	char manifest[PATH_MAX], pids[16];
-	struct ckpti_restore re = {.conf = conf, .rank = rank, .slot = slot};
+	struct ckpti_restore re = {.conf = conf, .rank = rank, .page = page, .slot = slot};
 	const char *why;
 
 	start_agent(sp, conf, page);
+	wait_for_fence(sp);
 	re.manifest = get_env(sp, CKPTI_PLUGIN_ENV "RESTORE", manifest, sizeof(manifest));
 	re.pids = get_env(sp, CKPTI_PLUGIN_ENV "PIDS", pids, sizeof(pids));
 	if (re.manifest) {

@@ -23,6 +23,7 @@
 struct steps {
 	struct ckpti_talk *talk;
 	size_t n, connected;
+	size_t done; /* have said yes */
 	const char *cluster;
 	const struct ckpti_slurm_job *job;
 };
@@ -280,7 +281,11 @@ static int ask_all(const struct ckpti_request *q, enum ckpti_verb verb, struct s
 		}
 	}
 	for (size_t i = 0; i < s->n; i++) {
-		if (s->talk[i].wire && wait_for(q, &s->talk[i], s->connected > 1) != EXIT_SUCCESS)
+		if (!s->talk[i].wire)
+			continue;
+		if (wait_for(q, &s->talk[i], s->connected > 1) == EXIT_SUCCESS)
+			s->done++;
+		else
 			status = EXIT_FAILURE;
 	}
 	return status;
@@ -316,7 +321,9 @@ static int request(const struct ckpti_request *q, struct steps *s)
 	if (verb == q->verb && (verb != CKPTI_REQ_VACATE || q->has_step || !s->job->batch))
 		return status;
 	if (status != EXIT_SUCCESS) {
-		ckpti_say_plain("job %u goes on without the steps that are vacated", s->job->job);
+		if (s->done > 0)
+			ckpti_say_plain("job %u goes on without the steps that are vacated",
+					s->job->job);
 		return status;
 	}
 	if (q->verb == CKPTI_REQ_VACATE)

@@ -24,6 +24,8 @@
 #define JOIN_MS    10000
 /* Beyond max_wait, which the coordinator keeps: so that its answer wins. */
 #define SLACK_MS 30000
+/* Nobody needs to be told how far something is that is about to end. */
+#define PATIENCE_MS 2000
 
 static int64_t now_ms(void)
 {
@@ -127,17 +129,39 @@ int ckpti_talk_send(struct ckpti_talk *t, const struct ckpti_request *q, enum ck
 	return r;
 }
 
+/* The next frame; 0: what is waiting to be told should be told now. */
+static int next_frame(struct ckpti_talk *t, int64_t end, bool waiting, unsigned *ret_type,
+		      struct ckpti_kv *ret)
+{
+	int64_t now = now_ms(), left = end - now, calm = t->sent_ms + PATIENCE_MS - now;
+	int r;
+
+	/* Somebody who never stops talking does not prolong the time. */
+	if (left <= 0)
+		return -ETIMEDOUT;
+	if (!waiting || calm >= left) {
+		r = ckpti_wire_wait(t->wire, (int)left, ret_type, ret);
+		return r < 0 ? r : 1;
+	}
+	r = calm > 0 ? ckpti_wire_wait(t->wire, (int)calm, ret_type, ret) : -ETIMEDOUT;
+	return r == -ETIMEDOUT ? 0 : r < 0 ? r : 1;
+}
+
 int ckpti_talk_result(struct ckpti_talk *t, const char *label, struct ckpti_kv *ret,
 		      struct ckpti_err *err)
 {
-	int64_t end = t->sent_ms + (int64_t)t->max_wait * 1000 + SLACK_MS, left;
+	int64_t end = t->sent_ms + (int64_t)t->max_wait * 1000 + SLACK_MS;
+	char progress[512] = "";
 	unsigned type;
 	int r;
 
 	for (;;) {
-		left = end - now_ms();
-		/* Somebody who never stops talking does not prolong the time. */
-		r = left > 0 ? ckpti_wire_wait(t->wire, (int)left, &type, ret) : -ETIMEDOUT;
+		r = next_frame(t, end, progress[0] != '\0', &type, ret);
+		if (r == 0) {
+			ckpti_say_plain("%s%s", label, progress);
+			progress[0] = '\0';
+			continue;
+		}
 		if (r == -ETIMEDOUT)
 			return ckpti_err(err, r, "no result of step %u.%s within %lld s", t->job,
 					 t->name, (long long)(end - t->sent_ms) / 1000);
@@ -149,7 +173,8 @@ int ckpti_talk_result(struct ckpti_talk *t, const char *label, struct ckpti_kv *
 		if (type == CKPTI_W_RESULT)
 			return 0;
 		if (type == CKPTI_W_PROGRESS)
-			ckpti_say_plain("%s%s", label, ckpti_kv_get(ret, "text", ""));
+			(void)snprintf(progress, sizeof(progress), "%s",
+				       ckpti_kv_get(ret, "text", ""));
 		else if (type == CKPTI_W_PING)
 			(void)ckpti_wire_send(t->wire, CKPTI_W_PING, NULL);
 		ckpti_kv_free(ret);

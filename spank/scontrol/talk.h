@@ -32,7 +32,8 @@ void ckpti_talk_close(struct ckpti_talk *t);
 int ckpti_talk_open(struct ckpti_talk *t, const char *cluster, uid_t owner, struct ckpti_err *err);
 int ckpti_talk_send(struct ckpti_talk *t, const struct ckpti_request *q, enum ckpti_verb verb,
 		    struct ckpti_err *err);
-/* Waits for the result; what comes before goes to stderr after `label`.  -EHOSTDOWN, -ETIMEDOUT. */
+/* Waits for the result; how far it is goes to stderr after `label` when it takes long.  -EHOSTDOWN,
+ * -ETIMEDOUT. */
 int ckpti_talk_result(struct ckpti_talk *t, const char *label, struct ckpti_kv *ret,
 		      struct ckpti_err *err);
 

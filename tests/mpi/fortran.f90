@@ -8,7 +8,7 @@ end module
 program fortran
   use mpi
   implicit none
-  integer :: ierr, rank, ranks, total, key, dup, op, eh, two, code
+  integer :: ierr, rank, ranks, total, mine, key, dup, op, eh, two, code
   integer :: status(MPI_STATUS_SIZE), pair(2), got(2), right, left, requests(2), all(MPI_STATUS_SIZE, 2)
   integer(kind=MPI_ADDRESS_KIND) :: value, extra
   logical :: flag
@@ -40,6 +40,12 @@ subroutine run()
   call MPI_Allreduce(MPI_IN_PLACE, total, 1, MPI_INTEGER, MPI_SUM, dup, ierr)
   print *, rank, 'in place', total
 
+  mine = rank + 1
+  call MPI_Iallreduce(mine, total, 1, MPI_INTEGER, op, dup, requests(1), ierr)
+  call MPI_Op_free(op, ierr)
+  call MPI_Wait(requests(1), MPI_STATUS_IGNORE, ierr)
+  print *, rank, 'later', total, op == MPI_OP_NULL
+
   call MPI_Type_contiguous(2, MPI_INTEGER, two, ierr)
   call MPI_Type_commit(two, ierr)
   pair = (/ rank, 10 * rank /)
@@ -58,7 +64,6 @@ subroutine run()
   call MPI_Errhandler_free(eh, ierr)
 
   call MPI_Comm_free(dup, ierr)
-  call MPI_Op_free(op, ierr)
   call MPI_Comm_delete_attr(MPI_COMM_WORLD, key, ierr)
   call MPI_Comm_free_keyval(key, ierr)
   print *, rank, 'copies', copies, 'deletions', deletions, key == MPI_KEYVAL_INVALID

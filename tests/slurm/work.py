@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""usage: work.py OUT TICKS SECONDS [lives] [ballast=MIB] [crash=segv|exit|memory]
+"""usage: work.py OUT TICKS SECONDS [lives] [until=FILE] [ballast=MIB] [crash=segv|exit|memory]
 
 One task of a step that can be told from one that was started again: a token that is made at the start
 and lies in memory only stands in every line of OUT.<rank>, and goes into the result.
 
 lives: writes the time and the number of each tick to OUT.<rank>.<host>-<start time of the process>, too,
-which is another file after each restart.  crash: ends so as soon as it sees that it was restarted.
+which is another file after each restart.  until: ends well before, when there is FILE.  crash: ends so as
+soon as it sees that it was restarted.
 """
 import hashlib
 import os
@@ -53,6 +54,8 @@ def main():
     with open(f"{out}.{rank}", "a", encoding="ascii", buffering=1) as file:
         for i in range(1, ticks + 1):
             time.sleep(pause)
+            if os.path.exists(more.get("until", "")):
+                break
             if "crash" in more and process() != first:
                 crash(more["crash"])
             state = step(state, i)

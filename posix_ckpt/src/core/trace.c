@@ -14,6 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "util/hold.h"
+
 static struct {
 	const char *op; /* NULL: no trace */
 	int fd;
@@ -47,6 +49,7 @@ void ckpti_trace_phase(const char *name, uint64_t bytes)
 	char line[256];
 	int n;
 
+	ckpti_hold(name);
 	if (!trace.op)
 		return;
 	now = real_ns();

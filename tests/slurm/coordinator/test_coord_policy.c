@@ -110,6 +110,7 @@ static void test_fence(void **state)
 	(void)state;
 	/* The last sign is old: agents that can read still get their time. */
 	assert_int_equal(ckpti_policy_fence_ms(0, 1000000, 1000000, 30), 6000);
+	assert_int_equal(ckpti_policy_fence_ms(0, 1000000, 1000000, 6), 2500);
 	assert_int_equal(ckpti_policy_fence_ms(990000, 1000000, 1000000, 30), 20000);
 	assert_int_equal(ckpti_policy_fence_ms(990000, 1000000, 1019000, 30), 1000);
 	assert_int_equal(ckpti_policy_fence_ms(990000, 1000000, 1020000, 30), 0);

@@ -159,10 +159,10 @@ class Cluster:
                         lambda: (g := self.generations(directory)) and g[-1] >= number and g[-1], limit)
 
 
-def expect_restored(cluster, tasks, out="out", ticks=60):
-    """Every task did all its work once, in one memory: the hosts that it was on, by rank."""
+def expect_restored(cluster, tasks, out="out", ticks=60, first=0):
+    """Every task, from rank `first` on, did all its work once, in one memory: the hosts that it was on, by rank."""
     hosts = {}
-    for rank in range(tasks):
+    for rank in range(first, first + tasks):
         lines = [line.split() for line in read(f"{cluster.scratch}/{out}.{rank}").splitlines()]
         expect(lines and lines[-1][0] == "result", f"rank {rank} has no result: {lines[-3:]}")
         *ticked, (_, token, result) = lines

@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
 # usage: root_code.sh OBJECT... -- the objects of the plugin.  What runs as root in slurmstepd is in step.c;
-# it can make, size, seal and write one memory file and ask Slurm about the step.  It can open no path, run
-# no program and change no identity, because it calls nothing that could.
+# it can make, size, seal, write and read one memory file and ask Slurm about the step.  It can open no path,
+# run no program and change no identity, because it calls nothing that could.
 set -eu
-allowed='memfd_create|ftruncate|fcntl|pwrite|close|__errno_location|__stack_chk_fail'
+allowed='memfd_create|ftruncate|fcntl|pwrite|pread|nanosleep|close|__errno_location|__stack_chk_fail'
 allowed="$allowed|spank_getenv|spank_get_item|slurm_error|slurm_debug|_GLOBAL_OFFSET_TABLE_"
 
 for object in "$@"; do

@@ -173,7 +173,7 @@ static int count_steps(void *arg)
 	unsigned number;
 
 	(void)arg;
-	REQUIRE(ckpti_step_occurrence(base, &id, 0, "solver", "/", &number, &err) == -EPERM);
+	REQUIRE(ckpti_step_occurrence(base, &id, 0, "solver", "/", "", &number, &err) == -EPERM);
 	REQUIRE(strstr(err.text, ".steps.") != NULL);
 	return 0;
 }

@@ -43,21 +43,21 @@ static void test_occurrence_counts_equal_steps_of_a_life(void **state)
 	struct stat sb;
 
 	for (unsigned i = 0; i < 3; i++) {
-		assert_int_equal(ckpti_step_occurrence(b->path, &id, 0, "x", "/w", &n, NULL), 0);
+		assert_int_equal(ckpti_step_occurrence(b->path, &id, 0, "x", "/w", "", &n, NULL), 0);
 		assert_int_equal(n, i);
 	}
-	assert_int_equal(ckpti_step_occurrence(b->path, &id, 0, "y", "/w", &n, NULL), 0);
+	assert_int_equal(ckpti_step_occurrence(b->path, &id, 0, "y", "/w", "", &n, NULL), 0);
 	assert_int_equal(n, 0);
 	/* Another cluster has a job of the same number. */
 	(void)strcpy(id.cluster, "d");
-	assert_int_equal(ckpti_step_occurrence(b->path, &id, 0, "x", "/w", &n, NULL), 0);
+	assert_int_equal(ckpti_step_occurrence(b->path, &id, 0, "x", "/w", "", &n, NULL), 0);
 	assert_int_equal(n, 0);
 	/* Requeued: Slurm has given it another time as well. */
 	(void)strcpy(id.cluster, "c");
 	id.submit_time += 50;
-	assert_int_equal(ckpti_step_occurrence(b->path, &id, 1, "x", "/w", &n, NULL), 0);
+	assert_int_equal(ckpti_step_occurrence(b->path, &id, 1, "x", "/w", "", &n, NULL), 0);
 	assert_int_equal(n, 0);
-	assert_int_equal(ckpti_step_occurrence(b->path, &id, 1, "x", "/w", &n, NULL), 0);
+	assert_int_equal(ckpti_step_occurrence(b->path, &id, 1, "x", "/w", "", &n, NULL), 0);
 	assert_int_equal(n, 1);
 	assert_int_equal(stat(below(b, ".steps.%u", (unsigned)geteuid()), &sb), 0);
 	assert_int_equal(sb.st_mode & 07777, 0700);
@@ -72,7 +72,7 @@ static void test_occurrence_is_exclusive(void **state)
 
 	for (int i = 0; i < 8; i++) {
 		if (fork() == 0) {
-			_exit(ckpti_step_occurrence(b->path, &id, 0, "x", "/w", &n, NULL) < 0
+			_exit(ckpti_step_occurrence(b->path, &id, 0, "x", "/w", "", &n, NULL) < 0
 				      ? 99
 				      : (int)n);
 		}
