@@ -141,7 +141,7 @@ static const char man_tail[] =
 	"\n"
 	"# FILES\n"
 	"\n"
-	"_ckpt.yaml_ in the directory for settings of the system\n"
+	"_/etc/slurm/ckpt.yaml_\n"
 	"\tSettings of the site, unless the plug-in's argument *config=* names another\n"
 	"\tfile. *ckpt-config --help* prints its path.\n"
 	"\n"

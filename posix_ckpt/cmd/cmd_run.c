@@ -105,6 +105,37 @@ static int restart_instead(const struct ckpti_cmd_opts *o, const char *dir)
 	return status;
 }
 
+/*
+ * Who has made our surroundings, a batch system for example, may have a way of its own to start programs
+ * that are checkpointed: the words in CKPT_LAUNCHER, with the command behind them.  It calls us again, without
+ * the variable, for what it cannot do.  Inside of a set there is somebody who does it already.
+ */
+static void become_launcher(const struct ckpti_cmd_opts *o)
+{
+	const char *text = getenv("CKPT_LAUNCHER");
+	char *copy, *save = NULL, **argv;
+	size_t n = 0;
+
+	if (!text || !*text || getenv("CKPT_SET") || o->run_dir || o->nargs == 0)
+		return;
+	copy = strdup(text);
+	argv = calloc(strlen(text) / 2 + 1 + (size_t)o->nargs + 3, sizeof(*argv));
+	if (copy && argv) {
+		for (char *word = strtok_r(copy, " ", &save); word;
+		     word = strtok_r(NULL, " ", &save))
+			argv[n++] = word;
+		if (o->quiet)
+			argv[n++] = (char *)"--quiet";
+		argv[n++] = (char *)"--";
+		memcpy(argv + n, o->args, (size_t)o->nargs * sizeof(*argv));
+		(void)execv(argv[0], argv);
+		(void)fprintf(stderr, "cpr: run: CKPT_LAUNCHER: %s: %s\n", argv[0],
+			      strerror(errno));
+	}
+	free(argv);
+	free(copy);
+}
+
 int ckpti_cmd_run(const struct ckpti_cmd_opts *o)
 {
 	const char *dir = getenv("CKPT_RESTART");
@@ -122,6 +153,8 @@ int ckpti_cmd_run(const struct ckpti_cmd_opts *o)
 	if (why && !o->quiet)
 		(void)fprintf(stderr, "cpr: run: %s: cannot be checkpointed: %s\n", o->args[0],
 			      why);
+	if (!why)
+		become_launcher(o);
 	r = set_preload(&err);
 	if (r == 0)
 		r = set_identity();

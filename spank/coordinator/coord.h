@@ -224,6 +224,8 @@ struct ckpti_schedule {
 void ckpti_schedule_start(struct ckpti_coord *c);
 void ckpti_schedule_tick(struct ckpti_coord *c);
 int64_t ckpti_schedule_next(const struct ckpti_coord *c);
+/* Ask Slurm what it knows of the job: c->schedule.asking until it has answered. */
+void ckpti_schedule_ask(struct ckpti_coord *c);
 /* A round is over. */
 void ckpti_schedule_round(struct ckpti_coord *c, bool good);
 /* A signal from Slurm or the user reached a node. */

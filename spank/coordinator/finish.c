@@ -9,8 +9,10 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -21,6 +23,8 @@
 #define JUST_NOW_MS    5000
 #define CHILDREN_MS    4000
 #define COMMENT_MS     2000
+#define ASK_MS         3000
+#define GRACE_SPARE_S  60 /* for Slurm to end a job when its grace time is over */
 #define OTHERS_MOST_S  600
 #define OTHERS_SPARE_S 15 /* before the end of the job */
 
@@ -75,8 +79,11 @@ void ckpti_finish_vacated(struct ckpti_coord *c, enum ckpti_job_action action, c
 {
 	/* Without a batch script there is nothing that must not go on. */
 	uint64_t seconds = c->job.batch ? c->config.requeue_wait : 0;
+	int64_t left = c->job.end_time - (int64_t)time(NULL) + GRACE_SPARE_S;
 	struct ckpti_err err = {.code = 0};
 
+	if (c->job.batch && c->job.preempt_time > 0 && left > (int64_t)seconds)
+		seconds = (uint64_t)left;
 	c->vacated = true;
 	c->job_action = action;
 	ckpti_report_status(c, "block %" PRIu64 " %u %s", seconds, c->config.exit_code, text);
@@ -109,6 +116,44 @@ static bool all_ended_well(const struct ckpti_coord *c)
 		if (!c->rank[i].ended || c->rank[i].status != 0)
 			return false;
 	return true;
+}
+
+static bool has_terminated(const struct ckpti_coord *c)
+{
+	for (uint32_t i = 0; i < c->args.ntasks; i++) {
+		int status = c->rank[i].status;
+
+		if (c->rank[i].ended &&
+		    ((WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM) ||
+		     (WIFEXITED(status) && WEXITSTATUS(status) == 128 + SIGTERM)))
+			return true;
+	}
+	return false;
+}
+
+static bool has_answered(const struct ckpti_coord *c)
+{
+	return !c->schedule.asking;
+}
+
+/* Slurm may end the steps of a job that has to make room as soon as it tells of it, and the job only when
+ * its grace time is over.  In between the script would go on. */
+static void look_for_preemption(struct ckpti_coord *c)
+{
+	char text[160];
+
+	if (c->vacated || c->superseded || !c->job.batch || !c->job.requeue ||
+	    !c->last.generation || !has_terminated(c))
+		return;
+	ckpti_schedule_ask(c);
+	ckpti_loop_for(c, ASK_MS, has_answered);
+	if (c->job.preempt_time == 0)
+		return;
+	(void)snprintf(text, sizeof(text),
+		       "the step was ended, because its job has to make room; it will go on from "
+		       "generation %" PRIu64,
+		       c->last.generation);
+	ckpti_finish_vacated(c, CKPTI_JOB_LEAVE, text);
 }
 
 struct comment {
@@ -153,6 +198,8 @@ int ckpti_finish(struct ckpti_coord *c, bool orderly)
 	well = over && !c->superseded && !c->vacated && all_ended_well(c);
 	if (over && !c->superseded)
 		ckpti_fence_over(c, well);
+	if (over && orderly)
+		look_for_preemption(c);
 	if (well && c->config.skip_done && !c->done && ckpti_parts_commit_done(c, &err) < 0)
 		ckpti_report_say(c, true, "checkpoint: %s", err.text);
 	summarise(c);

@@ -173,7 +173,7 @@ static void slurm_answered(struct ckpti_coord *c, const void *result, size_t len
 	decide(c);
 }
 
-static void ask_for_end(struct ckpti_coord *c)
+void ckpti_schedule_ask(struct ckpti_coord *c)
 {
 	struct ckpti_schedule *s = &c->schedule;
 
@@ -201,10 +201,10 @@ static void end_tick(struct ckpti_coord *c)
 	int64_t now = ckpti_now_ms();
 
 	if (now >= s->poll_ms) {
-		ask_for_end(c);
+		ckpti_schedule_ask(c);
 	} else if (is_near(c) && s->end_tries < END_TRIES && !ckpti_round_busy(c)) {
 		if (now - s->asked_ms > FRESH_MS)
-			ask_for_end(c);
+			ckpti_schedule_ask(c);
 		else if (!s->asking)
 			decide(c);
 	}
@@ -216,7 +216,7 @@ void ckpti_schedule_signal(struct ckpti_coord *c, int sig)
 		(void)ask(c, "request", false, false);
 	/* Slurm sends it with every other signal, too, so it means no more than: have a look. */
 	if (sig == SIGCONT && ckpti_now_ms() - c->schedule.asked_ms >= ASK_AGAIN_MS)
-		ask_for_end(c);
+		ckpti_schedule_ask(c);
 }
 
 void ckpti_schedule_tick(struct ckpti_coord *c)

@@ -27,7 +27,7 @@ int ckpti_step_fail(const struct ckpti_step *st, struct ckpti_err *err, int code
 		    const char *name)
 {
 	return ckpti_err(err, code, "cannot %s '%s' in '%s': %s", verb, name, st->path,
-			 strerrordesc_np(-code));
+			 code == -EBADMSG ? "it is damaged" : strerrordesc_np(-code));
 }
 
 /* ---- the identity as a file --------------------------------------------------------------- */

@@ -184,7 +184,8 @@ static int load_one(const struct ckpti_step *st, uint64_t generation, struct ckp
 	r = check_parts(st, ret, name);
 	if (r < 0) {
 		(void)ckpti_err(err, r, "generation %" PRIu64 " in '%s' is not complete: '%s': %s",
-				generation, st->path, name, strerrordesc_np(-r));
+				generation, st->path, name,
+				r == -EBADMSG ? "damaged" : strerrordesc_np(-r));
 		ckpti_manifest_free(ret);
 	}
 	return r;

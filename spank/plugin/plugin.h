@@ -89,6 +89,14 @@ int ckpti_step_page_fd(void);
 /* A step of srun: not the batch script, not an external one, not an interactive one. */
 bool ckpti_step_is_ordinary(spank_t sp);
 
+/* ---- batch.c ---------------------------------------------------------------------------------- */
+
+/* What `cpr run` executes instead of its command, see cpr(1). */
+#define CKPTI_PLUGIN_LAUNCHER "CKPT_LAUNCHER"
+
+/* A batch script, in its process; nothing for all others. */
+void ckpti_batch_begin(spank_t sp, const struct ckpti_plugin_conf *conf);
+
 /* ---- task.c, restore.c ------------------------------------------------------------------------ */
 
 /* May not return: the task is restored, or has ended already. */

@@ -326,8 +326,11 @@ void ckpti_task_begin(spank_t sp, const struct ckpti_plugin_conf *conf)
 	uint32_t rank;
 	int id;
 
-	if (!ckpti_step_is_ordinary(sp))
+	if (!ckpti_step_is_ordinary(sp)) {
+		ckpti_batch_begin(sp, conf);
 		return;
+	}
+	(void)spank_unsetenv(sp, CKPTI_PLUGIN_LAUNCHER);
 	if (get_env(sp, CKPTI_PLUGIN_REFUSED, refused, sizeof(refused)))
 		_exit(1); /* srun has said why */
 	if (ckpti_step_page_fd() < 0) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * srun at the end of a vacated step: what the batch script would do next belongs to the life after the
+ * srun, or `cpr run` of a batch script, at the end of a vacated step: what the batch script would do next belongs to the life after the
  * restart, so srun does not return to it, but waits until Slurm ends the job.
  *
  * Slurm does that with SIGTERM to all processes of the script and, when KillWait has passed, SIGKILL, to one
@@ -89,7 +89,8 @@ void ckpti_vacated_block(const char *line)
 	if (seconds > MAX_WAIT_S)
 		seconds = MAX_WAIT_S;
 	deadline = ckpti_clock_ms() + seconds * 1000;
-	slurm_spank_log("srun: checkpoint: %s", rest + strspn(rest, " "));
+	(void)fprintf(stderr, "%s: checkpoint: %s\n", program_invocation_short_name,
+		      rest + strspn(rest, " "));
 	(void)sigfillset(&all);
 	(void)pthread_sigmask(SIG_BLOCK, &all, NULL);
 	(void)sigemptyset(&ends);

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The program itself, in a child, or `cpr -r` that makes it anew.
+ *
+ * The script knows our process number and may send signals to it: they are handed on.  Slurm sends
+ * its signals to every process of the job, so that the program has those already.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "spank/batch/batch.h"
+#include "spank/lib/step.h"
+
+#define CANNOT_RUN   126
+#define NOT_FOUND    127
+#define MAX_FENCE_MS 7200000U
+
+static const int handed_on[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGUSR1,
+				SIGUSR2, SIGALRM, SIGURG,  SIGWINCH};
+
+/* ---- the child ---------------------------------------------------------------------------- */
+
+static void wait_for_fence(const struct ckpti_batch *b)
+{
+	uint64_t ms = ckpti_kv_get_u64(&b->env, "SLURM_CKPT_WAIT", 0);
+	struct timespec left;
+
+	if (ms > MAX_FENCE_MS)
+		ms = MAX_FENCE_MS;
+	left = (struct timespec){.tv_sec = (time_t)(ms / 1000),
+				 .tv_nsec = (long)(ms % 1000) * 1000000};
+	while (nanosleep(&left, &left) < 0 && errno == EINTR) {
+		/* Not before time. */
+	}
+}
+
+static void set_slot(const struct ckpti_batch *b, uint32_t state)
+{
+	b->page->slot[0].pid = (int32_t)getpid();
+	__atomic_store_n(&b->page->slot[0].state, state, __ATOMIC_RELEASE);
+}
+
+static void be_program(const struct ckpti_batch *b)
+{
+	const char *old = getenv("LD_PRELOAD");
+	char preload[32768 + PATH_MAX];
+	int r;
+
+	(void)snprintf(preload, sizeof(preload), "%s/libckpt.so.0%s%s", b->libdir,
+		       old && *old ? ":" : "", old ? old : "");
+	(void)setenv("CKPT_SET", ckpti_kv_get(&b->env, "SLURM_CKPT_SET", ""), 1);
+	(void)setenv("LD_PRELOAD", preload, 1);
+	(void)setenv("SLURM_CHECKPOINT_IMAGE_DIR", ckpti_kv_get(&b->env, "SLURM_CKPT_STEPDIR", ""),
+		     1);
+	set_slot(b, CKPTI_SLOT_FRESH);
+	(void)execvp(b->command[0], b->command);
+	r = errno;
+	(void)fprintf(stderr, "cpr: run: %s: %s\n", b->command[0], strerror(r));
+	_exit(r == ENOENT ? NOT_FOUND : CANNOT_RUN);
+}
+
+static void be_restored(const struct ckpti_batch *b, const struct ckpti_manifest *m)
+{
+	const char *pids = ckpti_kv_get(&b->env, "SLURM_CKPT_PIDS", "");
+	char cpr[PATH_MAX], dir[PATH_MAX], number[24];
+	char *argv[] = {cpr,
+			(char *)(uintptr_t) "-r",
+			dir,
+			(char *)(uintptr_t) "--generation",
+			number,
+			(char *)(uintptr_t) "-q",
+			(char *)(uintptr_t) "--fenced",
+			(char *)(uintptr_t) "--ids",
+			(char *)(uintptr_t)(strcmp(pids, "off") == 0 ? "new" : "auto"),
+			NULL};
+
+	(void)snprintf(cpr, sizeof(cpr), "%s/cpr", b->bindir);
+	(void)snprintf(dir, sizeof(dir), "%s/life-%" PRIu32 "/task-0",
+		       ckpti_kv_get(&b->env, "SLURM_CKPT_STEPDIR", ""), m->epoch);
+	(void)snprintf(number, sizeof(number), "%" PRIu64, m->task[0].generation);
+	(void)unsetenv("LD_PRELOAD");
+	(void)unsetenv("LD_AUDIT");
+	(void)unsetenv("CKPT_SET");
+	set_slot(b, CKPTI_SLOT_RESTORED);
+	(void)execv(cpr, argv);
+	(void)fprintf(stderr, "cpr: run: cannot execute %s: %s\n", cpr, strerror(errno));
+	_exit(CANNOT_RUN);
+}
+
+/* ---- the parent --------------------------------------------------------------------------- */
+
+static void hand_on(const siginfo_t *si, pid_t pid)
+{
+	/* slurmstepd, which is root, has sent it to the program as well. */
+	if (si->si_code > 0 || (si->si_uid == 0 && getuid() != 0))
+		return;
+	(void)kill(pid, si->si_signo);
+}
+
+static int wait_for(pid_t pid, const sigset_t *set)
+{
+	siginfo_t si;
+	int status;
+
+	for (;;) {
+		if (waitpid(pid, &status, WNOHANG) == pid)
+			return status;
+		if (sigwaitinfo(set, &si) < 0)
+			continue;
+		if (si.si_signo != SIGCHLD)
+			hand_on(&si, pid);
+	}
+}
+
+/* The generation to be restored; false: it cannot be read, which has been said. */
+static bool load(const struct ckpti_batch *b, uint64_t gen, struct ckpti_manifest *ret)
+{
+	struct ckpti_err err = {.code = 0};
+	struct ckpti_step st;
+	unsigned skipped;
+	int r;
+
+	r = ckpti_step_open(ckpti_kv_get(&b->env, "SLURM_CKPT_STEPDIR", ""), &st, &err);
+	if (r == 0) {
+		r = ckpti_step_load(&st, gen, ret, &skipped, &err);
+		ckpti_step_close(&st);
+	}
+	if (r < 0)
+		(void)fprintf(stderr, "cpr: run: cannot be restarted: %s\n", err.text);
+	return r == 0;
+}
+
+int ckpti_batch_task(struct ckpti_batch *b)
+{
+	const char *restore = ckpti_kv_get(&b->env, "SLURM_CKPT_RESTORE", NULL);
+	const char *dash = restore ? strrchr(restore, '-') : NULL;
+	struct ckpti_manifest m = {0};
+	sigset_t set, old;
+	pid_t pid;
+	int status;
+
+	if (dash && !load(b, strtoull(dash + 1, NULL, 10), &m))
+		return CANNOT_RUN << 8;
+	if (m.task && m.task[0].state == CKPTI_TASK_ENDED) {
+		status = m.task[0].status;
+		ckpti_manifest_free(&m);
+		return status;
+	}
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGCHLD);
+	for (size_t i = 0; i < sizeof(handed_on) / sizeof(handed_on[0]); i++)
+		(void)sigaddset(&set, handed_on[i]);
+	(void)sigprocmask(SIG_BLOCK, &set, &old);
+	ckpti_batch_start_agent(b);
+	(void)fflush(NULL);
+	pid = fork();
+	if (pid == 0) {
+		(void)sigprocmask(SIG_SETMASK, &old, NULL);
+		wait_for_fence(b);
+		if (m.task)
+			be_restored(b, &m);
+		be_program(b);
+	}
+	if (pid < 0)
+		(void)fprintf(stderr, "cpr: run: %s\n", strerror(errno));
+	status = pid < 0 ? CANNOT_RUN << 8 : wait_for(pid, &set);
+	ckpti_manifest_free(&m);
+	return status;
+}
