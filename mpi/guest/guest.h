@@ -103,7 +103,7 @@ extern __thread struct ckpti_guest_thread *ckpti_guest_self
 
 /*
  * Load the guest program and look up count functions.  The calling thread gets the TCB of the guest's
- * first thread.  env: of the new launch, NULL for the present environment; own_dir: where the shim
+ * first thread; in a new life who has had it gets it, and the others get one each.  env: of the new launch, NULL for the present environment; own_dir: where the shim
  * lies, which the guest's linker must not search.  The caller has blocked all signals
  * (ckpti_guest_signals_block) and keeps them blocked until MPI is up, so that the guest's threads are
  * born with a full mask.
@@ -116,6 +116,12 @@ int ckpti_guest_attach(struct ckpti_err *err);
 
 /* Forget the guest, in a forked child: its mappings and descriptors go, its threads never came. */
 void ckpti_guest_drop(void);
+
+/*
+ * In a new life: the guest is not there any more.  The threads that had called it stay what they are,
+ * and have TCBs again after the next load.  Also in a signal handler, while all other threads stand.
+ */
+void ckpti_guest_lost(void);
 
 /* All signals, also those that libc would leave open. */
 uint64_t ckpti_guest_signals_block(void);
@@ -144,7 +150,7 @@ bool ckpti_guest_has_addr(uintptr_t addr);
 bool ckpti_guest_has_range(uintptr_t start, uintptr_t end);
 bool ckpti_guest_has_fd(int fd);
 bool ckpti_guest_has_task(int tid);
-/* A thread that is inside; 0: none.  Sure only while all threads stand. */
+/* A thread that is inside, -1 if it is not known which; 0: none.  Sure only while all threads stand. */
 int ckpti_guest_inside(void);
 
 /* ---- crossing ------------------------------------------------------------------------------- */

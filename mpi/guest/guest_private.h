@@ -102,5 +102,6 @@ int guest_check_sites(enum ckpti_guest_object kind, const char *path, struct ckp
 extern int guest_loader_tid; /* 0: nobody */
 int guest_thread_first(struct ckpti_guest_port *port, struct ckpti_err *err);
 void guest_thread_forget(void);
+void guest_thread_lost(void);
 
 #endif

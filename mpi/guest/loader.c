@@ -367,6 +367,14 @@ out:
 	return r;
 }
 
+void ckpti_guest_lost(void)
+{
+	ckpti_guest_port = NULL;
+	guest_loader_tid = 0;
+	guest_thread_lost();
+	guest_fd_reset(1024);
+}
+
 void ckpti_guest_drop(void)
 {
 	if (!ckpti_guest_port)

@@ -19,6 +19,8 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_key_t at_exit;
 static bool have_key;
 int guest_loader_tid;
+static bool lost;   /* of all, nobody has a TCB yet: a new life */
+static int serving; /* threads that use the service TCB or wait for it */
 static struct ckpti_guest_thread *all;
 
 static void tell_guest(uint64_t guest_fs, struct ckpti_guest_thread *thread)
@@ -52,7 +54,8 @@ static void enlist(struct ckpti_guest_thread *t)
 static int serve_new(struct ckpti_guest_thread *t)
 {
 	struct ckpti_guest_port *port = ckpti_guest_port;
-	struct ckpti_guest_thread service = {.app_fs = t->app_fs, .guest_fs = port->service_fs};
+	struct ckpti_guest_thread service = {.app_fs = ckpti_fs_get(),
+					     .guest_fs = port->service_fs};
 	uint64_t fs = 0;
 	void *parked = NULL;
 	int r;
@@ -83,24 +86,52 @@ static void thread_exits(void *arg)
 {
 	struct ckpti_guest_thread *t = arg, **at;
 
+	(void)__atomic_add_fetch(&serving, 1, __ATOMIC_SEQ_CST);
 	(void)pthread_mutex_lock(&lock);
 	for (at = &all; *at && *at != t; at = &(*at)->next)
 		;
 	if (*at) {
 		__atomic_store_n(at, t->next, __ATOMIC_RELEASE);
-		tell_guest(t->guest_fs, NULL);
-		if (t->parked)
+		if (!lost)
+			tell_guest(t->guest_fs, NULL);
+		if (!lost && t->parked)
 			serve_end(t);
 		free(t);
 	}
 	ckpti_guest_self = NULL;
 	(void)pthread_mutex_unlock(&lock);
+	(void)__atomic_sub_fetch(&serving, 1, __ATOMIC_SEQ_CST);
+}
+
+/* In a new life. */
+static int bind_all(struct ckpti_guest_port *port, struct ckpti_err *err)
+{
+	int r = 0;
+
+	__atomic_store_n(&ckpti_guest_port, port, __ATOMIC_RELEASE);
+	(void)pthread_mutex_lock(&lock);
+	for (struct ckpti_guest_thread *t = all; r == 0 && t; t = t->next) {
+		if (t->parked)
+			r = serve_new(t);
+		else
+			t->guest_fs = port->main_fs;
+		if (r == 0)
+			tell_guest(t->guest_fs, t);
+	}
+	lost = r != 0;
+	(void)pthread_mutex_unlock(&lock);
+	if (r)
+		return ckpti_err(err, -r, "the guest cannot make a thread: %s", strerror(r));
+	return ckpti_guest_self ? 0 : ckpti_guest_attach(err);
 }
 
 int guest_thread_first(struct ckpti_guest_port *port, struct ckpti_err *err)
 {
-	struct ckpti_guest_thread *t = thread_new(err);
+	struct ckpti_guest_thread *t;
 
+	if (lost)
+		return bind_all(port, err);
+	t = thread_new(err);
 	if (!t)
 		return -ENOMEM;
 	if (!have_key && pthread_key_create(&at_exit, thread_exits) != 0) {
@@ -122,6 +153,7 @@ int ckpti_guest_attach(struct ckpti_err *err)
 
 	if (!t)
 		return -ENOMEM;
+	(void)__atomic_add_fetch(&serving, 1, __ATOMIC_SEQ_CST);
 	(void)pthread_mutex_lock(&lock);
 	r = serve_new(t);
 	if (r == 0) {
@@ -132,14 +164,24 @@ int ckpti_guest_attach(struct ckpti_err *err)
 		r = ckpti_err(err, -r, "the guest cannot make a thread: %s", strerror(r));
 	}
 	(void)pthread_mutex_unlock(&lock);
+	(void)__atomic_sub_fetch(&serving, 1, __ATOMIC_SEQ_CST);
 	return r;
 }
 
-/* In a forked child, or in a new life: its structures are of another process. */
+/* In a new life. */
+void guest_thread_lost(void)
+{
+	lost = true;
+}
+
+/* In a forked child, or before the first load: there are no threads in the guest. */
 void guest_thread_forget(void)
 {
+	if (lost)
+		return;
 	(void)pthread_mutex_init(&lock, NULL);
 	all = NULL;
+	serving = 0;
 	ckpti_guest_self = NULL;
 	if (have_key)
 		(void)pthread_setspecific(at_exit, NULL);
@@ -147,6 +189,8 @@ void guest_thread_forget(void)
 
 int ckpti_guest_inside(void)
 {
+	if (__atomic_load_n(&serving, __ATOMIC_SEQ_CST))
+		return -1;
 	for (struct ckpti_guest_thread *t = __atomic_load_n(&all, __ATOMIC_ACQUIRE); t; t = t->next)
 		if (t->depth > 0)
 			return t->tid;

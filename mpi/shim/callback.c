@@ -13,6 +13,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
+#include "shim/remake.h"
+
 #define THUNKS     1024
 #define THUNK_SIZE 16
 
@@ -39,6 +41,7 @@ struct user_function {
 	struct ckpti_mpi_handle *handle; /* the newest op of it that is not freed */
 	enum ckpti_mpi_kind kind;        /* of the object that an error handler is for */
 	bool fortran;
+	void *real; /* the guest's error handler that calls it, the newest one */
 };
 
 struct thunks {
@@ -106,6 +109,11 @@ void ckpti_mpi_callback_free(struct ckpti_mpi_handle *handle)
 	if (ops.user[handle->callback].handle == handle)
 		op_let_go(&ops.user[handle->callback]);
 	(void)pthread_mutex_unlock(&lock);
+}
+
+void *ckpti_mpi_op_thunk(int number)
+{
+	return thunk_code(&ops, number);
 }
 
 /* ---- reductions ------------------------------------------------------------------------------ */
@@ -213,25 +221,56 @@ void ckpti_mpi_error_called(void **object, int *code, void *more, void *end, uns
 	ckpti_fs_set(fs);
 }
 
-static int error_create(enum ckpti_mpi_kind kind, void *function, bool fortran,
-			MPI_Errhandler *errhandler)
+static void *guest_handler(enum ckpti_mpi_kind kind, int number)
 {
-	int number = thunk_take(&errors, function, kind, fortran), ret = MPI_ERR_OTHER;
-	struct ckpti_mpi_handle *h;
+	void *code = thunk_code(&errors, number);
 	MPI_Errhandler real = NULL;
-	void *code;
+	int ret = MPI_ERR_OTHER;
 
-	if (number < 0)
-		return MPI_ERR_OTHER;
-	code = thunk_code(&errors, number);
 	if (kind == CKPTI_MPI_COMM)
 		ret = GUEST(MPI_Comm_create_errhandler, code, &real);
 	else if (kind == CKPTI_MPI_WIN)
 		ret = GUEST(MPI_Win_create_errhandler, code, &real);
 	else if (kind == CKPTI_MPI_FILE)
 		ret = GUEST(MPI_File_create_errhandler, code, &real);
-	if (ret != MPI_SUCCESS)
-		return ret;
+	return ret == MPI_SUCCESS ? real : NULL;
+}
+
+int ckpti_mpi_error_thunk_of(const void *real)
+{
+	for (int i = 0; i < THUNKS; i++)
+		if (errors.user[i].function && errors.user[i].real == real)
+			return i;
+	return -1;
+}
+
+void *ckpti_mpi_error_thunk_again(int number)
+{
+	if (number < 0)
+		return NULL;
+	errors.user[number].real = guest_handler(errors.user[number].kind, number);
+	return errors.user[number].real;
+}
+
+static int error_create(enum ckpti_mpi_kind kind, void *function, bool fortran,
+			MPI_Errhandler *errhandler)
+{
+	int number = thunk_take(&errors, function, kind, fortran);
+	struct ckpti_mpi_handle *h;
+	void *real;
+
+	if (number < 0)
+		return MPI_ERR_OTHER;
+	real = guest_handler(kind, number);
+	if (!real)
+		return MPI_ERR_OTHER;
+	/* It may lie where an older one lay that is gone. */
+	(void)pthread_mutex_lock(&lock);
+	for (int i = 0; i < THUNKS; i++)
+		if (errors.user[i].real == real)
+			errors.user[i].real = NULL;
+	errors.user[number].real = real;
+	(void)pthread_mutex_unlock(&lock);
 	h = ckpti_mpi_out(CKPTI_MPI_ERRHANDLER, real);
 	h->callback = number;
 	*errhandler = (MPI_Errhandler)h;

@@ -23,7 +23,7 @@ HANDLES = {f"MPI_{kind}": kind.upper() for kind in KINDS}
 
 # Written by hand, by file.
 BY_HAND = set("""
-Init Init_thread Finalize Initialized Finalized Abort Pcontrol
+Init Init_thread Is_thread_main Finalize Initialized Finalized Abort Pcontrol
 Comm_size Comm_rank Wtime Wtick
 Alloc_mem Free_mem Win_allocate Win_allocate_shared Win_free
 Comm_free Comm_disconnect Type_free Comm_dup Comm_dup_with_info Comm_idup Type_dup
@@ -59,6 +59,17 @@ for _name in ("MPI_Neighbor_alltoallw", "MPI_Ineighbor_alltoallw", "MPIX_Neighbo
     COUNTS[_name, "recvtypes"] = "ckpti_mpi_neighbors(comm, false)"
 OUT_ARRAYS = {("MPI_Type_get_contents", "array_of_datatypes")}
 IN_OUT_ARRAYS = {"array_of_requests"}
+
+# What a new life must know and MPI does not tell: said to remake_*.c after success.
+NOTES = {
+    "MPI_Win_fence": "ckpti_mpi_win_fenced(win, assert)",
+    "MPI_Win_lock_all": "ckpti_mpi_win_locked(win, true)",
+    "MPI_Win_unlock_all": "ckpti_mpi_win_locked(win, false)",
+    "MPI_Win_attach": "ckpti_mpi_win_attached(win, base, size)",
+    "MPI_Win_detach": "ckpti_mpi_win_detached(win, base)",
+    "MPI_File_open": "ckpti_mpi_file_opened(*fh, filename)",
+}
+SHARED_POSITION = re.compile(r"^MPI_File_\w+_(shared|ordered)(_begin)?$")
 
 # Public data: what mpi.h names, and what the Fortran and C++ libraries of Open MPI use.
 DATA = re.compile(r"^(ompi_mpi_\w+|ompi_request_(null|empty)\w*|ompi_message_(null|no_proc)|"
@@ -134,6 +145,9 @@ class Function:
         self.failed = False
         for parameter in self.parameters:
             self.add(*parameter)
+        note = NOTES.get(name, "ckpti_mpi_file_shared(fh)" if SHARED_POSITION.match(name) else None)
+        if note:
+            self.after.append(f"if (ret == MPI_SUCCESS)\n\t\t{note};")
 
     def add(self, ctype, name, suffix, _):
         base = ctype.replace("const", "").replace("*", "").strip()
@@ -280,7 +294,7 @@ def main(library, folder, *includes):
           "const struct ckpti_mpi_object ckpti_mpi_objects[] = {\n" +
           "".join(f"\t{{object_{n}, CKPTI_MPI_{kind}}},\n" for n, kind in objects.items()) + "};\n")
     write(folder, "functions.c",
-          '#include "shim/shim.h"\n\n' +
+          '#include "shim/remake.h"\n#include "shim/shim.h"\n\n' +
           "\n".join(Function(n, *known[n]).text("P" + n in functions) for n in names if n not in hand))
     write(folder, "data.S", data_text(data))
 

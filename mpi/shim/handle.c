@@ -3,6 +3,8 @@
  * The table of handles: see handle.h.  From ours to the guest's is one load.  The other way is a hash
  * table of all but requests and messages, and is needed only where the guest returns an object.
  */
+#include "shim/coll.h"
+#include "shim/remake.h"
 #include "shim/shim.h"
 
 #include <pthread.h>
@@ -27,6 +29,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 /* Requests and messages that are free, of this thread; those of threads that have ended. */
 static __thread struct ckpti_mpi_handle *spare __attribute__((tls_model("initial-exec")));
 static struct ckpti_mpi_handle *orphans;
+static struct ckpti_mpi_handle *slabs; /* the first one of each SLAB */
 static pthread_key_t spare_key;
 static pthread_once_t spare_once = PTHREAD_ONCE_INIT;
 
@@ -87,9 +90,8 @@ static void init(struct ckpti_mpi_handle *h, enum ckpti_mpi_kind kind)
 }
 
 /* Predefined objects may be shorter than the struct: groups and infos end at 256 bytes. */
-static void init_predefined(struct ckpti_mpi_handle *h, enum ckpti_mpi_kind kind, void *real)
+static void init_predefined(struct ckpti_mpi_handle *h, enum ckpti_mpi_kind kind)
 {
-	h->real = real;
 	h->kind = (uint8_t)kind;
 	h->predefined = true;
 	h->refs = 1;
@@ -102,10 +104,9 @@ static void init_predefined(struct ckpti_mpi_handle *h, enum ckpti_mpi_kind kind
 		h->type_self = h;
 	if (kind == CKPTI_MPI_WIN)
 		h->win_self = h;
-	hash_add(h);
 }
 
-void ckpti_mpi_handles_begin(void *const *real)
+void ckpti_mpi_handles_begin(void *const *real, bool first_life)
 {
 	static void *const null[CKPTI_MPI_KINDS] = {
 		[CKPTI_MPI_COMM] = MPI_COMM_NULL,
@@ -122,10 +123,32 @@ void ckpti_mpi_handles_begin(void *const *real)
 
 	(void)pthread_mutex_lock(&lock);
 	memset(buckets, 0, sizeof(buckets));
-	for (size_t i = 0; i < ckpti_mpi_nobjects; i++)
-		init_predefined(ckpti_mpi_objects[i].symbol, ckpti_mpi_objects[i].kind, real[i]);
+	for (size_t i = 0; i < ckpti_mpi_nobjects; i++) {
+		struct ckpti_mpi_handle *h = ckpti_mpi_objects[i].symbol;
+
+		h->real = real[i];
+		if (first_life)
+			init_predefined(h, ckpti_mpi_objects[i].kind);
+		hash_add(h);
+	}
+	for (int kind = 0; kind < CKPTI_MPI_KINDS; kind++)
+		for (struct ckpti_mpi_handle *h = tables[kind].first; h; h = h->next)
+			h->real = NULL;
 	for (int kind = 0; kind < CKPTI_MPI_KINDS; kind++)
 		tables[kind].null = null[kind];
+	(void)pthread_mutex_unlock(&lock);
+}
+
+struct ckpti_mpi_handle *ckpti_mpi_handles(enum ckpti_mpi_kind kind)
+{
+	return tables[kind].first;
+}
+
+void ckpti_mpi_handle_again(struct ckpti_mpi_handle *h, void *real)
+{
+	(void)pthread_mutex_lock(&lock);
+	h->real = real;
+	hash_add(h);
 	(void)pthread_mutex_unlock(&lock);
 }
 
@@ -174,7 +197,7 @@ static void spare_refill(void)
 	(void)pthread_mutex_unlock(&lock);
 	if (spare)
 		return;
-	slab = malloc(SLAB * CKPTI_MPI_SHORT_HANDLE);
+	slab = calloc(SLAB, CKPTI_MPI_SHORT_HANDLE);
 	if (!slab)
 		ckpti_mpi_fatal("no memory for requests");
 	for (size_t i = 0; i < SLAB; i++) {
@@ -183,6 +206,11 @@ static void spare_refill(void)
 		h->next = spare;
 		spare = h;
 	}
+	/* Short handles are in no list, so `prev` of each slab's first one leads to the next slab. */
+	(void)pthread_mutex_lock(&lock);
+	((struct ckpti_mpi_handle *)(void *)slab)->prev = slabs;
+	slabs = (void *)slab;
+	(void)pthread_mutex_unlock(&lock);
 }
 
 static struct ckpti_mpi_handle *short_new(enum ckpti_mpi_kind kind, void *real)
@@ -202,14 +230,40 @@ static struct ckpti_mpi_handle *short_new(enum ckpti_mpi_kind kind, void *real)
 	h->callback = -1;
 	h->scratch = NULL;
 	h->grequest_is_c = true;
+	h->request.active = h->request.done = h->request.persistent = h->request.orphan = 0;
+	h->request.data = NULL;
+	h->request.type = NULL;
+	h->request.comm = NULL;
 	return h;
 }
 
 void *ckpti_mpi_request_new(void *real)
 {
+	struct ckpti_mpi_handle *h;
+
 	if (real == tables[CKPTI_MPI_REQUEST].null->real)
 		return tables[CKPTI_MPI_REQUEST].null;
-	return short_new(CKPTI_MPI_REQUEST, real);
+	h = short_new(CKPTI_MPI_REQUEST, real);
+	h->request.active = 1;
+	h->request.operation = CKPTI_MPI_OTHER;
+	return h;
+}
+
+struct ckpti_mpi_handle *ckpti_mpi_request_take(enum ckpti_mpi_kind kind)
+{
+	return short_new(kind, NULL);
+}
+
+void ckpti_mpi_requests_each(void (*fn)(struct ckpti_mpi_handle *h, void *arg), void *arg)
+{
+	for (struct ckpti_mpi_handle *slab = slabs; slab; slab = slab->prev)
+		for (size_t i = 0; i < SLAB; i++) {
+			struct ckpti_mpi_handle *h =
+				(void *)((char *)slab + i * CKPTI_MPI_SHORT_HANDLE);
+
+			if (h->request.operation != CKPTI_MPI_NOTHING)
+				fn(h, arg);
+		}
 }
 
 /* ---- creation and end ------------------------------------------------------------------------ */
@@ -300,6 +354,7 @@ static void release(struct ckpti_mpi_handle *h)
 			(void)pthread_mutex_unlock(&lock);
 		}
 		arrays_free(h->scratch);
+		h->request.operation = CKPTI_MPI_NOTHING;
 		h->next = spare;
 		spare = h;
 		return;
@@ -315,8 +370,16 @@ static void release(struct ckpti_mpi_handle *h)
 	(void)pthread_mutex_unlock(&lock);
 	if (h->callback >= 0)
 		ckpti_mpi_callback_free(h);
+	ckpti_mpi_recipe_drop(h);
+	if (h->kind == CKPTI_MPI_COMM || h->kind == CKPTI_MPI_WIN || h->kind == CKPTI_MPI_FILE)
+		ckpti_mpi_coll_drop(h);
 	free(h->memory);
 	free(h);
+}
+
+void ckpti_mpi_request_drop(struct ckpti_mpi_handle *h)
+{
+	release(h);
 }
 
 void *ckpti_mpi_null(enum ckpti_mpi_kind kind)

@@ -32,12 +32,52 @@ enum ckpti_mpi_kind {
 };
 
 struct ckpti_mpi_attr; /* attr.c */
+struct ckpti_mpi_coll; /* coll.h */
+struct ckpti_mpi_handle;
+
+/*
+ * Point-to-point requests are ours: what a fresh guest needs to make them again, and how they have ended
+ * if the guest has done with them before the application asked.  See request.h.
+ */
+enum ckpti_mpi_operation {
+	CKPTI_MPI_NOTHING,
+	CKPTI_MPI_SEND,
+	CKPTI_MPI_RECV,
+	CKPTI_MPI_MATCHED,  /* a message that is received by its handle */
+	CKPTI_MPI_OTHER,    /* collective, file, window: it ends at the drain */
+	CKPTI_MPI_GENERAL,  /* the application ends it */
+	CKPTI_MPI_RECURRING /* a persistent collective: cannot be made again */
+};
+
+enum ckpti_mpi_mode {
+	CKPTI_MPI_STANDARD,
+	CKPTI_MPI_BUFFERED,
+	CKPTI_MPI_SYNCHRONOUS,
+	CKPTI_MPI_READY
+};
+
+struct ckpti_mpi_request {
+	uint8_t operation, mode;
+	uint8_t active : 1;     /* started and not given back to the application */
+	uint8_t done : 1;       /* ended, the end is in status and error */
+	uint8_t persistent : 1; /* it has no request of the guest while it is inactive */
+	uint8_t orphan : 1;     /* the application has freed it, or never had it */
+	int count, peer, tag;
+	void *buf;
+	struct ckpti_mpi_handle *type;
+	struct ckpti_mpi_coll *comm;
+	uint64_t order; /* of receives: they are posted again in this one */
+	MPI_Status status;
+	void *data; /* a copy of what is sent; a message: what has come */
+	int error;
+};
 
 struct ckpti_mpi_handle {
 	void *real; /* the guest's; NULL before a guest is loaded */
 	uint8_t kind;
 	bool predefined;
 	bool guest_memory;                    /* window: its memory is the guest's */
+	bool hidden; /* the application does not have it: a part of one that it has */
 	int refs;                             /* times that it was given to the application */
 	int fortran;                          /* its integer; -1: none yet */
 	int callback;                         /* of an op or error handler: number of its thunk */
@@ -45,11 +85,23 @@ struct ckpti_mpi_handle {
 	struct ckpti_mpi_handle *same_hash;
 	void *scratch;                /* a pending operation may read it: freed with the request */
 	struct ckpti_mpi_attr *attrs; /* of a communicator, datatype or window */
-	void *memory;                 /* window: ours, freed with it */
+	void *memory;                 /* window: ours; file: its name; freed with it */
 	int size, rank;               /* of a communicator; negative: not asked yet */
 	uint8_t pad0[0x54 - 0x50];
 	uint32_t op_flags; /* bit 1: the function is Fortran's */
-	uint8_t pad1[0xc0 - 0x58];
+	void *recipe; /* for a new life: see remake.h */
+	union {
+		struct ckpti_mpi_request request; /* of a request or message */
+		struct { /* of a communicator, window or file */
+			struct ckpti_mpi_coll *coll; /* coll.h */
+			void *regions; /* window: what is attached to it, see remake_win.c */
+			bool fenced, locked_all, shared_position; /* window, file: see remake.h */
+		};
+		struct { /* of a datatype: by requests, and put off until there are none */
+			int uses, frees;
+		};
+		uint8_t pad1[0xc0 - 0x60];
+	};
 	bool grequest_is_c; /* generalized request: its functions are C */
 	uint8_t pad2[0xd0 - 0xc1];
 	/* Request and message end here.  In the others these lead back to the handle. */
@@ -84,8 +136,12 @@ static inline void *ckpti_mpi_real(const void *handle)
 	return handle ? ((const struct ckpti_mpi_handle *)handle)->real : NULL;
 }
 
-/* A fresh guest: its predefined objects are at real[i]. */
-void ckpti_mpi_handles_begin(void *const *real);
+/* A fresh guest: its predefined objects are at real[i].  In a new life created ones have none yet. */
+void ckpti_mpi_handles_begin(void *const *real, bool first_life);
+/* The created ones of a kind, oldest first; next: h->next.  While no thread creates or frees any. */
+struct ckpti_mpi_handle *ckpti_mpi_handles(enum ckpti_mpi_kind kind);
+/* The fresh guest has made its object again. */
+void ckpti_mpi_handle_again(struct ckpti_mpi_handle *h, void *real);
 /* MPI is up there: the integers of predefined objects are known. */
 void ckpti_mpi_handles_number(void);
 
@@ -94,6 +150,10 @@ void *ckpti_mpi_out(enum ckpti_mpi_kind kind, void *real);
 /* Ours for an object that the guest shows: NULL when it is not known. */
 struct ckpti_mpi_handle *ckpti_mpi_find(const void *real);
 void *ckpti_mpi_request_new(void *real);
+/* For those who fill in ->request; and all that are in use, while no thread makes or frees any. */
+struct ckpti_mpi_handle *ckpti_mpi_request_take(enum ckpti_mpi_kind kind);
+void ckpti_mpi_request_drop(struct ckpti_mpi_handle *h);
+void ckpti_mpi_requests_each(void (*fn)(struct ckpti_mpi_handle *h, void *arg), void *arg);
 /* A handle whose object the guest will make later, in ->real. */
 struct ckpti_mpi_handle *ckpti_mpi_handle_new(enum ckpti_mpi_kind kind);
 /* What the application has after a call that has set its handle's object to real. */

@@ -1,18 +1,24 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Loads the guest at the program's first MPI call and starts MPI in it.  All signals stay blocked while
- * that lasts, so the guest's threads are born with a full mask and a checkpoint waits.
+ * Loads the guest at the program's first MPI call and starts MPI in it, and does the same again in a new
+ * life (restart.c).  All signals stay blocked while that lasts, so the guest's threads are born with a
+ * full mask and a checkpoint waits.
  */
 #include "shim/shim.h"
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <linux/futex.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+#include "shim/cut.h"
+#include "shim/restart.h"
 
 /* Beside the shim. */
 #define GUEST_PROGRAM "mpi-guest"
@@ -28,6 +34,15 @@ static enum {
 	ENDED
 } state;
 bool ckpti_mpi_running;
+
+/* What a new life must do and find in the same way. */
+static struct {
+	bool threads; /* MPI_Init_thread, and what it was given */
+	int required;
+	int size, rank;
+	pthread_t thread; /* who has called it */
+} first;
+static int held_back; /* futex word */
 
 /* Values that libmpi_mpifh reads. */
 extern int ompi_mpi_state;
@@ -139,7 +154,7 @@ static void flush_guest(void)
 	ckpti_guest_leave(self);
 }
 
-static int load(struct ckpti_err *err)
+int ckpti_mpi_load(char *const *env, struct ckpti_err *err)
 {
 	size_t n = ckpti_mpi_ncalls + ckpti_mpi_nobjects;
 	void **table = calloc(n, sizeof(*table));
@@ -150,7 +165,7 @@ static int load(struct ckpti_err *err)
 
 	if (r == 0) {
 		(void)snprintf(program, sizeof(program), "%s/" GUEST_PROGRAM, dir);
-		r = ckpti_guest_load(program, NULL, dir, ckpti_mpi_names, table, n, err);
+		r = ckpti_guest_load(program, env, dir, ckpti_mpi_names, table, n, err);
 	}
 	if (r == 0)
 		r = check_table(table, err);
@@ -160,7 +175,7 @@ static int load(struct ckpti_err *err)
 		r = ckpti_guest_signals_guard(err);
 	if (r == 0) {
 		memcpy(&ckpti_mpi, table, sizeof(ckpti_mpi));
-		ckpti_mpi_handles_begin(table + ckpti_mpi_ncalls);
+		ckpti_mpi_handles_begin(table + ckpti_mpi_ncalls, !once);
 		if (!once) {
 			(void)pthread_atfork(NULL, NULL, in_child);
 			(void)atexit(flush_guest);
@@ -173,6 +188,13 @@ static int load(struct ckpti_err *err)
 	return r;
 }
 
+void ckpti_mpi_hold_back(bool on)
+{
+	__atomic_store_n(&held_back, on, __ATOMIC_SEQ_CST);
+	if (!on)
+		(void)syscall(SYS_futex, &held_back, FUTEX_WAKE_PRIVATE, 1 << 30, NULL, NULL, 0);
+}
+
 struct ckpti_guest_thread *ckpti_mpi_attach(void)
 {
 	struct ckpti_err err = {0};
@@ -182,11 +204,13 @@ struct ckpti_guest_thread *ckpti_mpi_attach(void)
 	if (forked)
 		ckpti_mpi_fatal("process %d was forked by an MPI process and cannot call MPI",
 				(int)getpid());
+	while (__atomic_load_n(&held_back, __ATOMIC_SEQ_CST))
+		(void)syscall(SYS_futex, &held_back, FUTEX_WAIT_PRIVATE, 1, NULL, NULL, 0);
 	mask = ckpti_guest_signals_block();
 	(void)pthread_mutex_lock(&lock);
 	if (!loaded) {
 		(void)__atomic_add_fetch(&loading, 1, __ATOMIC_SEQ_CST);
-		r = load(&err);
+		r = ckpti_mpi_load(NULL, &err);
 		(void)__atomic_sub_fetch(&loading, 1, __ATOMIC_SEQ_CST);
 	}
 	(void)pthread_mutex_unlock(&lock);
@@ -219,6 +243,8 @@ static void start_end(int ret, uint64_t mask)
 	struct ckpti_err err = {0};
 
 	if (ret == MPI_SUCCESS) {
+		if (ckpti_mpi_control_start(&err) < 0)
+			ckpti_mpi_fatal("%s", err.text);
 		state = RUNNING;
 		ckpti_mpi_running = true;
 		ompi_mpi_state = 2; /* OMPI_MPI_STATE_INIT_COMPLETED of Open MPI 4.1 */
@@ -227,6 +253,9 @@ static void start_end(int ret, uint64_t mask)
 		if (ckpti_guest_check(&err) < 0)
 			ckpti_mpi_fatal("%s", err.text);
 		ckpti_mpi_handles_number();
+		(void)PMPI_Comm_size(MPI_COMM_WORLD, &first.size);
+		(void)PMPI_Comm_rank(MPI_COMM_WORLD, &first.rank);
+		first.thread = pthread_self();
 	}
 	ckpti_guest_signals_restore(mask);
 	(void)__atomic_sub_fetch(&loading, 1, __ATOMIC_SEQ_CST);
@@ -237,6 +266,8 @@ int PMPI_Init_thread(int *argc, char ***argv, int required, int *provided)
 	uint64_t mask = start_begin();
 	int ret = GUEST(MPI_Init_thread, argc, argv, required, provided);
 
+	first.threads = true;
+	first.required = required;
 	start_end(ret, mask);
 	return ret;
 }
@@ -252,6 +283,53 @@ int PMPI_Init(int *argc, char ***argv)
 	return ret;
 }
 CKPTI_MPI_WEAK(MPI_Init)
+
+static int check_launch(struct ckpti_err *err)
+{
+	MPI_Comm world = ckpti_mpi_real(MPI_COMM_WORLD);
+	int size = -1, rank = -1;
+
+	(void)GUEST(MPI_Comm_size, world, &size);
+	(void)GUEST(MPI_Comm_rank, world, &rank);
+	if (size != first.size)
+		return ckpti_err(err, -EINVAL, "%d ranks were launched instead of %d", size,
+				 first.size);
+	if (rank != first.rank)
+		return ckpti_err(err, -EINVAL, "this is rank %d and was launched as rank %d",
+				 first.rank, rank);
+	return 0;
+}
+
+/* The guest prints what fails in MPI_Init, and ends us. */
+int ckpti_mpi_start_again(struct ckpti_err *err)
+{
+	uint64_t mask;
+	int ret, provided, r;
+
+	(void)__atomic_add_fetch(&loading, 1, __ATOMIC_SEQ_CST);
+	mask = ckpti_guest_signals_block();
+	if (first.threads)
+		ret = GUEST(MPI_Init_thread, NULL, NULL, first.required, &provided);
+	else
+		ret = GUEST(MPI_Init, NULL, NULL);
+	if (ret == MPI_SUCCESS)
+		r = check_launch(err);
+	else
+		r = ckpti_err(err, -EIO, "MPI_Init failed with error %d", ret);
+	if (r == 0)
+		r = ckpti_mpi_control_start(err);
+	ckpti_guest_signals_restore(mask);
+	(void)__atomic_sub_fetch(&loading, 1, __ATOMIC_SEQ_CST);
+	return r;
+}
+
+int PMPI_Is_thread_main(int *flag)
+{
+	/* In a new life another thread may have started the guest's MPI. */
+	*flag = pthread_equal(first.thread, pthread_self());
+	return MPI_SUCCESS;
+}
+CKPTI_MPI_WEAK(MPI_Is_thread_main)
 
 int PMPI_Finalize(void)
 {

@@ -8,7 +8,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 /* Memory that several processes share is the guest's: hooks.c refuses a checkpoint while there is any. */
@@ -156,22 +155,6 @@ int PMPI_Comm_rank(MPI_Comm comm, int *rank)
 	return ret;
 }
 CKPTI_MPI_WEAK(MPI_Comm_rank)
-
-/* The application's clock: it goes on through a restart, where a fresh guest would begin anew. */
-double PMPI_Wtime(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-CKPTI_MPI_WEAK(MPI_Wtime)
-
-double PMPI_Wtick(void)
-{
-	return 1e-9;
-}
-CKPTI_MPI_WEAK(MPI_Wtick)
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 

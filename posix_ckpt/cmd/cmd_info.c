@@ -11,6 +11,7 @@
 
 #include "cmd.h"
 #include "json.h"
+#include "step.h"
 #include "text.h"
 
 struct info {
@@ -206,6 +207,14 @@ static int show(const struct ckpti_cmd_opts *o, struct ckpti_json *j, const char
 	struct info in = {.dir = dir, .img = &img};
 	int r;
 
+	/* The tasks below it can be named themselves. */
+	if (ckpti_step_is_dir(dir))
+		return o->json ? ckpti_err(
+					 err, -ENOTSUP,
+					 "'%s' is the directory of a job step, for which there is "
+					 "no --json; its tasks are in life-*/task-*",
+					 dir)
+			       : ckpti_step_ask("show", dir, err);
 	ckpti_image_init(&img);
 	r = ckpti_store_open_read(dir, &st, err);
 	if (r < 0)
@@ -255,7 +264,9 @@ int ckpti_cmd_info(const struct ckpti_cmd_opts *o)
 			(void)putchar('\n');
 		r = show(o, &j, o->args[i], &err);
 		if (r < 0) {
-			int one = ckpti_report_error(o, r, &err);
+			/* ckpt-step has said it. */
+			int one = r == -EREMOTEIO && !err.text[0] ? CKPTI_EXIT_FAILED
+								  : ckpti_report_error(o, r, &err);
 
 			status = one > status ? one : status;
 		}

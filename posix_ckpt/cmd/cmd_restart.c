@@ -14,6 +14,7 @@
 
 #include "attr.h"
 #include "cmd.h"
+#include "step.h"
 
 struct announce {
 	const struct ckpti_cmd_opts *o;
@@ -119,6 +120,24 @@ static int apply_attr(const struct ckpti_cmd_opts *o, const struct ckpti_r_set *
 	return r;
 }
 
+/* All tasks of a job step at once: only Slurm can start them. */
+static int restart_step(const struct ckpti_cmd_opts *o)
+{
+	struct ckpti_err err = {.code = 0};
+	int r;
+
+	if (!o->check)
+		r = ckpti_err(
+			&err, -ENOTSUP,
+			"'%s' is the directory of a job step: srun --restart-dir=%s restarts it",
+			o->args[0], o->args[0]);
+	else
+		r = ckpti_step_ask("check", o->args[0], &err);
+	if (r == -EREMOTEIO)
+		return CKPTI_EXIT_REFUSED;
+	return r < 0 ? ckpti_report_error(o, r, &err) : CKPTI_EXIT_OK;
+}
+
 int ckpti_cmd_restart(const struct ckpti_cmd_opts *o)
 {
 	struct announce a = {.o = o, .dir = o->args[0]};
@@ -139,6 +158,8 @@ int ckpti_cmd_restart(const struct ckpti_cmd_opts *o)
 	struct ckpti_err err = {.code = 0};
 	int wstatus = 0, status, r;
 
+	if (ckpti_step_is_dir(o->args[0]))
+		return restart_step(o);
 	peek(a.dir, o->generation, &a.set);
 	r = apply_attr(o, &a.set, &req, &err);
 	if (r == 0)

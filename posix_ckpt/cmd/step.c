@@ -22,12 +22,17 @@ bool ckpti_step_is_target(const struct ckpti_target *t)
 
 static int missing(const struct ckpti_target *t, struct ckpti_err *err)
 {
+	if (!t)
+		return ckpti_err(err, -ENOTSUP,
+				 "the directory of a job step needs the program " HELPER
+				 " (not found beside cpr or in " CKPT_LIBEXECDIR ")");
 	return ckpti_err(err, -ENOTSUP,
 			 "an id of type %s needs a Slurm job, and the program " HELPER
 			 " (not found beside cpr or in " CKPT_LIBEXECDIR ")",
 			 ckpti_text_type_name(t->type));
 }
 
+/* t: what it is for, NULL: a directory. */
 static int find_helper(const struct ckpti_target *t, char *ret, size_t size, struct ckpti_err *err)
 {
 	static const char *const places[] = {"", "../libexec/ckpt/"};
@@ -123,4 +128,35 @@ int ckpti_step_create(const struct ckpti_cmd_opts *o, bool end_them, struct ckpt
 	if (r < 0)
 		return ckpti_err(err, r, "%s: %s", helper, strerror(-r));
 	return r == 0 ? 0 : ckpti_err(err, -EREMOTEIO, "%s", *last ? last : HELPER " has failed");
+}
+
+bool ckpti_step_is_dir(const char *dir)
+{
+	char path[4200];
+
+	(void)snprintf(path, sizeof(path), "%s/step", dir);
+	return access(path, F_OK) == 0;
+}
+
+int ckpti_step_ask(const char *verb, const char *dir, struct ckpti_err *err)
+{
+	char helper[4200];
+	char *argv[] = {helper, (char *)(uintptr_t)verb, (char *)(uintptr_t)dir, NULL};
+	int r = find_helper(NULL, helper, sizeof(helper), err), status = 0;
+	pid_t pid;
+
+	if (r < 0)
+		return r;
+	(void)fflush(NULL);
+	pid = fork();
+	if (pid == 0) {
+		(void)execv(helper, argv);
+		(void)fprintf(stderr, "cpr: %s: %s\n", helper, strerror(errno));
+		_exit(127);
+	}
+	if (pid < 0)
+		return ckpti_err(err, -errno, "%s: %s", helper, strerror(errno));
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return status == 0 ? 0 : -EREMOTEIO;
 }

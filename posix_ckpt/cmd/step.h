@@ -12,4 +12,9 @@ bool ckpti_step_is_target(const struct ckpti_target *t);
  * an error.  0: done, with --api-result only. */
 int ckpti_step_create(const struct ckpti_cmd_opts *o, bool end_them, struct ckpti_err *err);
 
+/* Is it the directory of a job step, which holds those of its tasks? */
+bool ckpti_step_is_dir(const char *dir);
+/* Let ckpt-step do it (show, check).  0, -EREMOTEIO when the answer is no, which has been said. */
+int ckpti_step_ask(const char *verb, const char *dir, struct ckpti_err *err);
+
 #endif

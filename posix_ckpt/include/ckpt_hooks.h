@@ -57,6 +57,15 @@ struct ckpt_hooks {
 CKPT_API int ckpt_hooks_register(const struct ckpt_hooks *hooks);
 CKPT_API int ckpt_hooks_remove(const struct ckpt_hooks *hooks);
 
+/*
+ * The environment that the program cpr had when it restarted this process: strings "NAME=value", each
+ * ended by a null byte; after the last one there is an empty one.  A plug-in finds its new launch in
+ * it (PMIX_*, SLURM_*); the program's own environment is still that of the first life.  NULL before
+ * the first restart.  Valid until the next one.
+ * MT-Safe, AS-Safe, also in after_restart.
+ */
+CKPT_API const char *ckpt_launch_environment(void);
+
 #ifdef __cplusplus
 }
 #endif

@@ -72,6 +72,7 @@ struct ckpti_plan {
 	uint64_t cloexec, ncloexec; /* int32_t */
 	uint64_t auxv, nauxv;
 	struct ckpti_r_mm mm;
+	uint64_t env;    /* for back.env */
 	uint64_t resume; /* entry in the agent */
 	struct ckpti_resume back;
 	int32_t pid;

@@ -27,7 +27,6 @@ struct ckpti_batch {
 	uint32_t job;
 	unsigned restarts;
 	char libexec[PATH_MAX]; /* where this program is */
-	struct ckpti_kv env;    /* SLURM_CKPT_* of the coordinator */
 	struct ckpti_page *page;
 	int page_fd;
 };
@@ -56,7 +55,10 @@ enum ckpti_batch_answer {
 	CKPTI_BATCH_WITHOUT, /* it has been said why */
 	CKPTI_BATCH_REFUSED,
 };
-enum ckpti_batch_answer ckpti_batch_coordinate(struct ckpti_batch *b);
+/* READY: what it tells the tasks is in our environment. */
+enum ckpti_batch_answer ckpti_batch_coordinate(const struct ckpti_batch *b);
+/* Its variables are for those who work for the program, not for the program. */
+void ckpti_batch_clear_env(void);
 /* The program has ended.  Does not return when the job was vacated. */
 void ckpti_batch_coordinate_end(void);
 

@@ -187,14 +187,33 @@ static char *after(char *line, const char *word)
 	return strncmp(line, word, len) == 0 && line[len] == ' ' ? line + len + 1 : NULL;
 }
 
-static void take_env(struct ckpti_batch *b, char *pair)
+void ckpti_batch_clear_env(void)
+{
+	char name[128];
+
+	/* Each removal moves the others. */
+	for (char **e = environ; e && *e;) {
+		size_t len = strcspn(*e, "=");
+
+		if (strncmp(*e, PREFIX, sizeof(PREFIX) - 1) != 0 || len >= sizeof(name)) {
+			e++;
+			continue;
+		}
+		(void)snprintf(name, sizeof(name), "%.*s", (int)len, *e);
+		if (unsetenv(name) < 0)
+			return;
+		e = environ;
+	}
+}
+
+static void take_env(char *pair)
 {
 	char *value = strchr(pair, '=');
 
 	if (!value || strncmp(pair, PREFIX, sizeof(PREFIX) - 1) != 0)
 		return;
 	*value++ = '\0';
-	ckpti_kv_set(&b->env, pair, value);
+	(void)setenv(pair, value, 1);
 }
 
 static uint64_t wait_longer(char *rest)
@@ -210,7 +229,7 @@ static uint64_t wait_longer(char *rest)
 	return ckpti_clock_ms() + seconds * 1000 + START_TIMEOUT_MS;
 }
 
-static enum ckpti_batch_answer read_answer(struct ckpti_batch *b)
+static enum ckpti_batch_answer read_answer(void)
 {
 	uint64_t deadline = ckpti_clock_ms() + START_TIMEOUT_MS;
 	char line[PATH_MAX + 256], *rest;
@@ -220,7 +239,7 @@ static enum ckpti_batch_answer read_answer(struct ckpti_batch *b)
 		if (strcmp(line, "ready") == 0)
 			return CKPTI_BATCH_READY;
 		if ((rest = after(line, "env"))) {
-			take_env(b, rest);
+			take_env(rest);
 		} else if ((rest = after(line, "wait"))) {
 			deadline = wait_longer(rest);
 		} else if ((rest = after(line, "error"))) {
@@ -275,7 +294,7 @@ static bool another_runs(const struct ckpti_batch *b)
 	return runs;
 }
 
-enum ckpti_batch_answer ckpti_batch_coordinate(struct ckpti_batch *b)
+enum ckpti_batch_answer ckpti_batch_coordinate(const struct ckpti_batch *b)
 {
 	enum ckpti_batch_answer answer;
 	int r;
@@ -285,6 +304,7 @@ enum ckpti_batch_answer ckpti_batch_coordinate(struct ckpti_batch *b)
 				      "checkpointed, this one is not; srun makes steps of both\n");
 		return CKPTI_BATCH_WITHOUT;
 	}
+	ckpti_batch_clear_env();
 	r = start(b);
 	if (r < 0) {
 		(void)fprintf(stderr,
@@ -293,7 +313,7 @@ enum ckpti_batch_answer ckpti_batch_coordinate(struct ckpti_batch *b)
 			      b->libexec, strerror(-r));
 		return CKPTI_BATCH_WITHOUT;
 	}
-	answer = read_answer(b);
+	answer = read_answer();
 	if (answer != CKPTI_BATCH_READY) {
 		(void)close(coordinator.life_fd);
 		(void)reap(ckpti_clock_ms() + 1000);

@@ -87,6 +87,7 @@ static int run_plain(const struct ckpti_batch *b)
 	char cpr[PATH_MAX], **argv;
 	size_t n = 0, k = 0;
 
+	ckpti_batch_clear_env();
 	while (b->command[n])
 		n++;
 	argv = calloc(n + 5, sizeof(*argv));
@@ -155,7 +156,6 @@ int main(int argc, char **argv)
 			      err.text);
 		return run_plain(&b);
 	}
-	ckpti_kv_init(&b.env);
 	switch (ckpti_batch_coordinate(&b)) {
 	case CKPTI_BATCH_WITHOUT:
 		return run_plain(&b);
@@ -167,6 +167,5 @@ int main(int argc, char **argv)
 	status = ckpti_batch_task(&b);
 	ckpti_batch_ended(&b, status);
 	ckpti_batch_coordinate_end();
-	ckpti_kv_free(&b.env);
 	return end_like(status);
 }

@@ -33,7 +33,8 @@ int ckpti_batch_make_page(struct ckpti_batch *b, struct ckpti_err *err)
 	return 0;
 }
 
-static int set_environment(const struct ckpti_batch *b)
+/* What the coordinator has said is there already. */
+static int set_environment(void)
 {
 	char step[16], host[256];
 	const char *const pairs[][2] = {{"SLURM_STEP_ID", step},
@@ -46,8 +47,6 @@ static int set_environment(const struct ckpti_batch *b)
 	(void)snprintf(step, sizeof(step), "%u", CKPTI_STEP_BATCH);
 	if (gethostname(host, sizeof(host)) < 0)
 		return -errno;
-	for (size_t i = 0; i < b->env.n; i++)
-		r |= setenv(b->env.pair[i].key, b->env.pair[i].value, 1);
 	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++)
 		r |= setenv(pairs[i][0], pairs[i][1], 1);
 	return r ? -ENOMEM : 0;
@@ -62,21 +61,17 @@ static void be_agent(const struct ckpti_batch *b)
 			(char *)(uintptr_t) "--libdir",
 			(char *)(uintptr_t)b->libdir,
 			NULL};
-	int errors = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 10);
 	int page = fcntl(b->page_fd, F_DUPFD_CLOEXEC, 10);
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	(void)snprintf(path, sizeof(path), "%s/ckpt-node-agent", b->libexec);
 	(void)setsid();
 	if (page >= 0 && null >= 0 && dup2(null, 0) >= 0 && dup2(null, 1) >= 0 &&
-	    dup2(null, 2) >= 0 && dup2(page, AGENT_PAGE_FD) >= 0 && set_environment(b) == 0) {
-		/* Below 10 there may be files of the script. */
-		for (int fd = AGENT_PAGE_FD + 1; fd < 10; fd++)
-			(void)close(fd);
-		(void)close_range((unsigned)(errors > page ? errors : page) + 1, ~0U, 0);
+	    dup2(page, AGENT_PAGE_FD) >= 0 && set_environment() == 0) {
+		(void)close_range(AGENT_PAGE_FD + 1, ~0U, 0);
 		(void)execv(path, argv);
 	}
-	(void)dprintf(errors,
+	(void)fprintf(stderr,
 		      "cpr: run: cannot start %s: %s, the program runs without checkpoints\n", path,
 		      strerror(errno));
 	__atomic_store_n(&b->page->agent, CKPTI_AGENT_OVER, __ATOMIC_RELEASE);

@@ -17,6 +17,7 @@
 
 #include "spank/batch/batch.h"
 #include "spank/lib/step.h"
+#include "spank/plugin/plugin.h"
 
 #define CANNOT_RUN   126
 #define NOT_FOUND    127
@@ -25,11 +26,18 @@
 static const int handed_on[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGUSR1,
 				SIGUSR2, SIGALRM, SIGURG,  SIGWINCH};
 
+static const char *from_coordinator(const char *name)
+{
+	const char *text = getenv(name);
+
+	return text ? text : "";
+}
+
 /* ---- the child ---------------------------------------------------------------------------- */
 
-static void wait_for_fence(const struct ckpti_batch *b)
+static void wait_for_fence(void)
 {
-	uint64_t ms = ckpti_kv_get_u64(&b->env, "SLURM_CKPT_WAIT", 0);
+	uint64_t ms = strtoull(from_coordinator("SLURM_CKPT_WAIT"), NULL, 10);
 	struct timespec left;
 
 	if (ms > MAX_FENCE_MS)
@@ -55,10 +63,11 @@ static void be_program(const struct ckpti_batch *b)
 
 	(void)snprintf(preload, sizeof(preload), "%s/libckpt.so.0%s%s", b->libdir,
 		       old && *old ? ":" : "", old ? old : "");
-	(void)setenv("CKPT_SET", ckpti_kv_get(&b->env, "SLURM_CKPT_SET", ""), 1);
+	(void)setenv("CKPT_SET", from_coordinator("SLURM_CKPT_SET"), 1);
 	(void)setenv("LD_PRELOAD", preload, 1);
-	(void)setenv("SLURM_CHECKPOINT_IMAGE_DIR", ckpti_kv_get(&b->env, "SLURM_CKPT_STEPDIR", ""),
-		     1);
+	(void)setenv("SLURM_CHECKPOINT_IMAGE_DIR", from_coordinator("SLURM_CKPT_STEPDIR"), 1);
+	ckpti_batch_clear_env();
+	(void)unsetenv(CKPTI_PLUGIN_TOKEN);
 	set_slot(b, CKPTI_SLOT_FRESH);
 	(void)execvp(b->command[0], b->command);
 	r = errno;
@@ -68,7 +77,7 @@ static void be_program(const struct ckpti_batch *b)
 
 static void be_restored(const struct ckpti_batch *b, const struct ckpti_manifest *m)
 {
-	const char *pids = ckpti_kv_get(&b->env, "SLURM_CKPT_PIDS", "");
+	const char *pids = from_coordinator("SLURM_CKPT_PIDS");
 	char cpr[PATH_MAX], dir[PATH_MAX], number[24];
 	char *argv[] = {cpr,
 			(char *)(uintptr_t) "-r",
@@ -83,8 +92,9 @@ static void be_restored(const struct ckpti_batch *b, const struct ckpti_manifest
 
 	(void)snprintf(cpr, sizeof(cpr), "%s/cpr", b->bindir);
 	(void)snprintf(dir, sizeof(dir), "%s/life-%" PRIu32 "/task-0",
-		       ckpti_kv_get(&b->env, "SLURM_CKPT_STEPDIR", ""), m->epoch);
+		       from_coordinator("SLURM_CKPT_STEPDIR"), m->epoch);
 	(void)snprintf(number, sizeof(number), "%" PRIu64, m->task[0].generation);
+	ckpti_batch_clear_env();
 	(void)unsetenv("LD_PRELOAD");
 	(void)unsetenv("LD_AUDIT");
 	(void)unsetenv("CKPT_SET");
@@ -120,14 +130,14 @@ static int wait_for(pid_t pid, const sigset_t *set)
 }
 
 /* The generation to be restored; false: it cannot be read, which has been said. */
-static bool load(const struct ckpti_batch *b, uint64_t gen, struct ckpti_manifest *ret)
+static bool load(uint64_t gen, struct ckpti_manifest *ret)
 {
 	struct ckpti_err err = {.code = 0};
 	struct ckpti_step st;
 	unsigned skipped;
 	int r;
 
-	r = ckpti_step_open(ckpti_kv_get(&b->env, "SLURM_CKPT_STEPDIR", ""), &st, &err);
+	r = ckpti_step_open(from_coordinator("SLURM_CKPT_STEPDIR"), &st, &err);
 	if (r == 0) {
 		r = ckpti_step_load(&st, gen, ret, &skipped, &err);
 		ckpti_step_close(&st);
@@ -139,14 +149,14 @@ static bool load(const struct ckpti_batch *b, uint64_t gen, struct ckpti_manifes
 
 int ckpti_batch_task(struct ckpti_batch *b)
 {
-	const char *restore = ckpti_kv_get(&b->env, "SLURM_CKPT_RESTORE", NULL);
-	const char *dash = restore ? strrchr(restore, '-') : NULL;
+	const char *restore = from_coordinator("SLURM_CKPT_RESTORE");
+	const char *dash = strrchr(restore, '-');
 	struct ckpti_manifest m = {0};
 	sigset_t set, old;
 	pid_t pid;
 	int status;
 
-	if (dash && !load(b, strtoull(dash + 1, NULL, 10), &m))
+	if (dash && !load(strtoull(dash + 1, NULL, 10), &m))
 		return CANNOT_RUN << 8;
 	if (m.task && m.task[0].state == CKPTI_TASK_ENDED) {
 		status = m.task[0].status;
@@ -163,7 +173,7 @@ int ckpti_batch_task(struct ckpti_batch *b)
 	pid = fork();
 	if (pid == 0) {
 		(void)sigprocmask(SIG_SETMASK, &old, NULL);
-		wait_for_fence(b);
+		wait_for_fence();
 		if (m.task)
 			be_restored(b, &m);
 		be_program(b);

@@ -268,6 +268,8 @@ void ckpti_report_log(const struct ckpti_coord *c, const char *fmt, ...)
 int ckpti_start(struct ckpti_coord *c, struct ckpti_err *err);
 /* The directory of this step (made when it is new), and whether to restart from it. */
 int ckpti_restore_find(struct ckpti_coord *c, bool *ret_restore, struct ckpti_err *err);
+/* Somebody has just said: restart from there. */
+bool ckpti_restore_by_hand(const struct ckpti_coord *c);
 /* A node says that the generation cannot be restored. */
 void ckpti_restore_failed(struct ckpti_coord *c, unsigned node, const char *text);
 /* Which generation: fills in c->restored and writes down that it was tried.  As ckpti_start(). */
@@ -278,6 +280,9 @@ int ckpti_restore_choose(struct ckpti_coord *c, struct ckpti_err *err);
 /* Sets c->tasks_ms: from then on no task of the life before ours can run any more.  When it returns that
  * life commits nothing any more.  -ECANCELED: srun has gone meanwhile. */
 int ckpti_fence_wait(struct ckpti_coord *c, struct ckpti_err *err);
+/* -EBUSY: a life of the step gives signs of being there.  For who asks for a restart by hand, and has not
+ * Slurm's word that the life before is over. */
+int ckpti_fence_check_idle(const struct ckpti_coord *c, struct ckpti_err *err);
 /* All tasks of this life have ended: the next one need not wait.  well: all with exit code 0. */
 void ckpti_fence_over(struct ckpti_coord *c, bool well);
 /* Did the newest life so far? */

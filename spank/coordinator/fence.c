@@ -12,6 +12,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,9 +23,14 @@
 #include "spank/coordinator/coord.h"
 #include "spank/coordinator/policy.h"
 #include "spank/lib/fs.h"
+#include "spank/lib/registry.h"
 
 /* A coordinator that is about to commit when the epoch is taken has done so by then. */
 #define COMMIT_MS 1000
+
+/* A life leaves its first sign when it has waited for the one before, and then one each second. */
+#define SIGNS_MS       4000
+#define SIGNS_PAUSE_MS 200
 
 static int64_t to_ms(const struct timespec *ts)
 {
@@ -81,6 +87,61 @@ static bool sleep_ms(const struct ckpti_coord *c, int64_t ms)
 			return false;
 	return true;
 }
+
+/* ---- does it run? ------------------------------------------------------------------------- */
+
+/* As last_sign(), but asked of the file system's server: opening a file makes it look. */
+static int64_t fresh_sign(int lifefd)
+{
+	int fd = openat(lifefd, "alive", O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+
+	if (fd >= 0)
+		(void)close(fd);
+	return last_sign(lifefd);
+}
+
+struct user {
+	const struct ckpti_coord *c;
+	char step[64];
+};
+
+static int find_user(void *arg, uint32_t job, const char *step, const struct ckpti_kv *kv)
+{
+	struct user *u = arg;
+
+	if (strcmp(ckpti_kv_get(kv, "dir", ""), u->c->step.path) != 0)
+		return 0;
+	(void)snprintf(u->step, sizeof(u->step), " as step %" PRIu32 ".%.20s", job, step);
+	return 1;
+}
+
+int ckpti_fence_check_idle(const struct ckpti_coord *c, struct ckpti_err *err)
+{
+	int fd = open_life(c, ckpti_step_epoch(&c->step));
+	int64_t end = ckpti_now_ms() + SIGNS_MS, first, sign;
+	struct user u = {.c = c};
+
+	if (fd < 0)
+		return 0; /* there has been none, or its directory will be found bad later */
+	first = sign = fresh_sign(fd);
+	if (first >= 0)
+		ckpti_report_status(c, "wait %d looking whether '%s' runs", SIGNS_MS / 1000,
+				    c->step.path);
+	while (sign >= 0 && sign == first && ckpti_now_ms() < end) {
+		if (!sleep_ms(c, SIGNS_PAUSE_MS)) {
+			(void)close(fd);
+			return ckpti_err(err, -ECANCELED, "srun has ended");
+		}
+		sign = fresh_sign(fd);
+	}
+	(void)close(fd);
+	if (sign < 0 || sign == first)
+		return 0;
+	(void)ckpti_registry_each(c->slurm.cluster, 0, find_user, &u);
+	return ckpti_err(err, -EBUSY, "'%s' runs already%s: end that first", c->step.path, u.step);
+}
+
+/* ---- waiting ------------------------------------------------------------------------------ */
 
 int ckpti_fence_wait(struct ckpti_coord *c, struct ckpti_err *err)
 {

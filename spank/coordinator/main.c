@@ -66,11 +66,12 @@ static void leave_srun(const struct ckpti_coord_args *a)
 	}
 }
 
-/* ^C and the like are srun's business: it tells us when it ends. */
+/* ^C and the like are srun's business: it tells us when it ends.  SIGTERM is, too, until there is something
+ * to end: Slurm sends it to us and srun at once, and srun must not take our end for a failure to start. */
 static void set_signals(void)
 {
-	static const int ignored[] = {SIGINT,  SIGHUP,  SIGQUIT, SIGPIPE, SIGUSR1,
-				      SIGUSR2, SIGALRM, SIGTSTP, SIGTTIN, SIGTTOU};
+	static const int ignored[] = {SIGINT,  SIGHUP,  SIGQUIT, SIGPIPE, SIGUSR1, SIGUSR2,
+				      SIGALRM, SIGTSTP, SIGTTIN, SIGTTOU, SIGTERM};
 	sigset_t none;
 
 	for (int sig = 1; sig < 32; sig++)
@@ -89,6 +90,7 @@ static int watch_term(void)
 	(void)sigemptyset(&set);
 	(void)sigaddset(&set, SIGTERM);
 	(void)sigprocmask(SIG_BLOCK, &set, NULL);
+	(void)signal(SIGTERM, SIG_DFL);
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 

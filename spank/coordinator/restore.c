@@ -79,6 +79,12 @@ static int identify(const struct ckpti_coord *c, struct ckpti_step_id *id, struc
 	return r;
 }
 
+/* A job that was submitted with --restart-dir comes back by itself like any other. */
+bool ckpti_restore_by_hand(const struct ckpti_coord *c)
+{
+	return c->args.restart_dir && c->lives == 0;
+}
+
 /* ---- --restart-dir ------------------------------------------------------------------------ */
 
 static int fits(const struct ckpti_coord *c, const struct ckpti_step *st, struct ckpti_err *err)
@@ -339,12 +345,15 @@ static int hold(struct ckpti_coord *c, uint64_t gen, unsigned times, struct ckpt
 		       "held: generation %" PRIu64 " was restarted %u times "
 		       "without a newer one; scontrol release %" PRIu32 " tries again",
 		       gen, times, c->args.job);
-	if (c->job.batch && ckpti_slurm_requeue(c->args.job, true, &why) < 0)
-		ckpti_report_say(c, true, "checkpoint: the job cannot be held: %s", why.text);
-	if (c->job.batch)
-		(void)ckpti_slurm_comment(c->args.job, text, NULL);
 	ckpti_report_log(c, "event=held gen=%" PRIu64 " restarts=%u", gen, times);
 	(void)ckpti_err(err, -ELOOP, "%s", text);
+	if (!c->job.batch)
+		return REFUSED;
+	/* First the reason: to be held is the end of the script, of srun and perhaps of us. */
+	ckpti_report_say(c, true, "checkpoint: %s", text);
+	(void)ckpti_slurm_comment(c->args.job, text, NULL);
+	if (ckpti_slurm_requeue(c->args.job, true, &why) < 0)
+		ckpti_report_say(c, true, "checkpoint: the job cannot be held: %s", why.text);
 	return REFUSED;
 }
 
@@ -382,7 +391,7 @@ static int count_restart(struct ckpti_coord *c, uint64_t *gen, struct ckpti_err 
 
 int ckpti_restore_choose(struct ckpti_coord *c, struct ckpti_err *err)
 {
-	const bool explicit = c->args.restart_dir != NULL;
+	const bool explicit = ckpti_restore_by_hand(c);
 	uint64_t gen = next_good(c, UINT64_MAX, true);
 	struct ckpti_manifest m;
 	unsigned skipped;
@@ -422,7 +431,7 @@ int ckpti_restore_choose(struct ckpti_coord *c, struct ckpti_err *err)
  */
 void ckpti_restore_failed(struct ckpti_coord *c, unsigned node, const char *text)
 {
-	const bool explicit = c->args.restart_dir != NULL;
+	const bool explicit = ckpti_restore_by_hand(c);
 	enum ckpti_job_action action;
 	struct ckpti_kv kv;
 	char why[512];

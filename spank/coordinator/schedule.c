@@ -17,7 +17,7 @@
 #include "spank/coordinator/policy.h"
 
 #define ASK_TIMEOUT_MS 20000
-#define ASK_AGAIN_MS   5000 /* for signals and shortly before the end */
+#define ASK_AGAIN_MS   2000 /* for signals */
 #define FRESH_MS       20000
 #define RETRY_MS       5000
 #define END_TRIES      3U
@@ -214,9 +214,9 @@ void ckpti_schedule_signal(struct ckpti_coord *c, int sig)
 {
 	if (c->config.signal && (unsigned)sig == c->config.signal && !ckpti_round_busy(c))
 		(void)ask(c, "request", false, false);
-	/* Slurm sends it with every other signal, too, so it means no more than: have a look. */
-	if (sig == SIGCONT && ckpti_now_ms() - c->schedule.asked_ms >= ASK_AGAIN_MS)
-		ckpti_schedule_ask(c);
+	/* Slurm sends it with every other signal, too, so it means no more than: have a look soon. */
+	if (sig == SIGCONT && c->schedule.poll_ms > c->schedule.asked_ms + ASK_AGAIN_MS)
+		c->schedule.poll_ms = c->schedule.asked_ms + ASK_AGAIN_MS;
 }
 
 void ckpti_schedule_tick(struct ckpti_coord *c)

@@ -58,6 +58,37 @@ static int take_options(struct ckpti_coord *c, struct ckpti_err *err)
 	return r < 0 ? REFUSED : 0;
 }
 
+/* Other groups than the first one: tasks are in the same ones as we are. */
+static bool has_groups(void)
+{
+	int n = getgroups(0, NULL);
+	gid_t *group = n > 0 ? calloc((size_t)n, sizeof(*group)) : NULL;
+	bool others = false;
+
+	if (group)
+		n = getgroups(n, group);
+	for (int i = 0; group && i < n; i++)
+		others = others || group[i] != getegid();
+	free(group);
+	return others;
+}
+
+/* In the user namespace that old process numbers need, groups have no names. */
+static int check_groups(struct ckpti_coord *c, struct ckpti_err *err)
+{
+	if (c->config.restart_pids != CKPTI_PIDS_USERNS ||
+	    c->config.restart_groups == CKPTI_GROUPS_ALLOW || !has_groups())
+		return 0;
+	if (c->config.restart_groups == CKPTI_GROUPS_NEW_PIDS) {
+		c->config.restart_pids = CKPTI_PIDS_OFF;
+		return 0;
+	}
+	/* There is no use in a checkpoint that must not be restarted. */
+	return ckpti_err(err, -EPERM,
+			 "the site refuses to restart tasks in supplementary groups "
+			 "(restart_groups)");
+}
+
 /* ---- what Slurm knows --------------------------------------------------------------------- */
 
 static int ask_slurm(struct ckpti_coord *c, struct ckpti_err *err)
@@ -181,6 +212,8 @@ static int prepare(struct ckpti_coord *c, bool *ret_restore, struct ckpti_err *e
 	if (r == 0)
 		r = take_options(c, err);
 	if (r == 0)
+		r = check_groups(c, err);
+	if (r == 0)
 		r = ask_slurm(c, err);
 	if (r == 0)
 		r = find_base(c, err);
@@ -226,8 +259,13 @@ int ckpti_start(struct ckpti_coord *c, struct ckpti_err *err)
 	bool restore = false;
 	int r = prepare(c, &restore, err);
 
+	/* Who asks for a restart does not want to begin anew. */
+	if (r < 0 && c->args.restart_dir && !c->args.fresh)
+		return REFUSED;
 	if (r != 0)
 		return r;
+	if (restore && ckpti_restore_by_hand(c) && ckpti_fence_check_idle(c, err) < 0)
+		return REFUSED;
 	r = ckpti_step_take_epoch(&c->step, &c->epoch, err);
 	/* Another life of this step runs: starting anew beside it would be worse than not starting. */
 	if (r == -EEXIST)

@@ -73,6 +73,7 @@ struct started {
 
 struct equals {
 	int dirfd;
+	const struct ckpti_step_id *id;
 	char prefix[64]; /* of all files of the job */
 	char suffix[20]; /* ".<which step>." */
 	char stdio[17];  /* of our step, as in the files */
@@ -83,11 +84,17 @@ struct equals {
 
 static bool read_name(const struct equals *e, const char *name, struct started *ret)
 {
+	const size_t job = strcspn(e->prefix, "."), len = strlen(e->prefix);
+	bool known = strncmp(name, e->prefix, len) == 0;
 	char *end;
 
-	if (strncmp(name, e->prefix, strlen(e->prefix)) != 0 || strlen(name) >= sizeof(ret->name))
+	if (strncmp(name, e->prefix, job + 1) != 0 || strlen(name) <= len ||
+	    strlen(name) >= sizeof(ret->name))
 		return false;
-	ret->restarts = (unsigned)strtoul(name + strlen(e->prefix), &end, 10);
+	ret->restarts = (unsigned)strtoul(name + len, &end, 10);
+	/* Without a token earlier lives have other times, and so another prefix. */
+	if (!known && (e->id->token[0] || ret->restarts >= e->restarts))
+		return false;
 	(void)strcpy(ret->name, name);
 	return ckpti_fs_number(end, e->suffix, &ret->number) && ret->number < MAX_OCCURRENCES;
 }
@@ -208,7 +215,7 @@ int ckpti_step_occurrence(const char *base, const struct ckpti_step_id *id, unsi
 			  const char *name, const char *cwd, const char *stdio, unsigned *ret,
 			  struct ckpti_err *err)
 {
-	struct equals e = {.dirfd = -1, .restarts = restart_count};
+	struct equals e = {.dirfd = -1, .id = id, .restarts = restart_count};
 	char dir[32], which[33];
 	int basefd, r;
 

@@ -286,6 +286,7 @@ static void wait_for_work(struct ckpti_node *n, struct pollfd *pfd)
 	if (pfd[2].revents) {
 		(void)close(n->stepd);
 		n->stepd = -1;
+		n->left_alone = true;
 	}
 	/* Numbers of descriptors may have changed hands by now: parts are asked themselves. */
 	for (size_t i = 0; i < n->ntasks; i++)

@@ -111,7 +111,8 @@ struct ckpti_node {
 	bool stopped, told_stopped; /* tasks were stopped: fence.c */
 	unsigned told_live;         /* what the coordinator knows */
 	unsigned told_ended;
-	int stepd; /* pidfd of slurmstepd, -1 gone or not known */
+	int stepd;       /* pidfd of slurmstepd, -1 gone or not known */
+	bool left_alone; /* it has gone */
 	int sigfd;
 
 	int watch_pid; /* 0: it has ended */

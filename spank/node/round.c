@@ -123,8 +123,8 @@ static int start_parts(struct ckpti_node *n, struct ckpti_task **ret_t, struct c
 		if (!ckpti_task_live(t))
 			continue;
 		if (t->state == CKPTI_SLOT_LEFT_OUT)
-			return ckpti_err(err, -ENOTSUP, "task %u runs without checkpoints: %.*s",
-					 t->rank, (int)sizeof(n->page->slot[i].reason) - 1,
+			return ckpti_err(err, -ENOTSUP, "it runs without checkpoints: %.*s",
+					 (int)sizeof(n->page->slot[i].reason) - 1,
 					 n->page->slot[i].reason);
 		r = ckpti_part_start(n, t, err);
 		if (r < 0)
@@ -315,12 +315,14 @@ void ckpti_round_frame(struct ckpti_node *n, unsigned type, const struct ckpti_k
 	}
 }
 
-/* Did cpr fail because the task has ended? */
-static void clear_up(struct ckpti_task *t)
+/* Did cpr fail because the task has ended?  After the common moment that is no excuse: the others may have
+ * heard from it since, so its place is where it was. */
+static void clear_up(const struct ckpti_node *n, struct ckpti_task *t)
 {
 	struct ckpti_part *p = t->part;
 
-	if (p->state == CKPTI_PART_FAILED && t->gone && !p->unclear_ms) {
+	if (p->state == CKPTI_PART_FAILED && t->gone && !p->unclear_ms &&
+	    n->round.phase < CKPTI_ROUND_WRITING) {
 		p->state = CKPTI_PART_UNCLEAR;
 		p->unclear_ms = ckpti_node_now_ms() + UNCLEAR_LIMIT_MS;
 	}
@@ -340,7 +342,7 @@ static bool parts_are_well(struct ckpti_node *n)
 
 		if (!t->part)
 			continue;
-		clear_up(t);
+		clear_up(n, t);
 		if (t->part->state == CKPTI_PART_FAILED) {
 			fail_part(n, t);
 			return false;
@@ -397,10 +399,22 @@ static void clean_up(struct ckpti_node *n)
 	}
 }
 
+/* Their output goes nowhere any more, and a restart would bring that back. */
+static bool slurmstepd_is_there(struct ckpti_node *n)
+{
+	struct ckpti_err err = {.code = 0};
+
+	if (!n->left_alone || n->round.phase >= CKPTI_ROUND_CAPTURED)
+		return true;
+	(void)ckpti_err(&err, -EIO, "slurmstepd has died, nobody takes the output of the tasks");
+	fail(n, NULL, &err);
+	return false;
+}
+
 void ckpti_round_advance(struct ckpti_node *n)
 {
 	clean_up(n);
-	if (n->round.phase == CKPTI_ROUND_IDLE)
+	if (n->round.phase == CKPTI_ROUND_IDLE || !slurmstepd_is_there(n))
 		return;
 	if (n->round.phase == CKPTI_ROUND_WAITING || parts_are_well(n))
 		step_on(n);

@@ -226,6 +226,8 @@ static void print_result(const struct ckpti_request *q, const struct ckpti_talk 
 	case CKPTI_REQ_DISABLE:
 	case CKPTI_REQ_ENABLE:
 	case CKPTI_REQ_RESTART:
+	case CKPTI_REQ_SHOW:
+	case CKPTI_REQ_CHECK:
 		break;
 	}
 }

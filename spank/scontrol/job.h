@@ -23,6 +23,9 @@ int ckpti_job_request(const struct ckpti_request *q, const struct ckpti_slurm_jo
 int ckpti_restart_known(const struct ckpti_request *q, const struct ckpti_slurm_job *job);
 int ckpti_restart_forgotten(const struct ckpti_request *q);
 
+/* show.c: directories. */
+int ckpti_show(const struct ckpti_request *q);
+
 /* status.c: the result of one step, and everything of the caller's. */
 void ckpti_status_print(uint32_t job, const char *step, const struct ckpti_kv *result);
 int ckpti_status_all(const struct ckpti_request *q);

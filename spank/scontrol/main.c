@@ -92,6 +92,10 @@ int main(int argc, char **argv)
 	status = ckpti_request_parse(argc, argv, &q);
 	if (status != 0)
 		return status - 1;
+	if (q.verb == CKPTI_REQ_SHOW || q.verb == CKPTI_REQ_CHECK) {
+		status = ckpti_show(&q);
+		return fflush(stdout) == 0 ? status : EXIT_FAILURE;
+	}
 	fill_in(&q);
 	if (q.job[0])
 		status = one_job(&q);

@@ -31,7 +31,8 @@ static const struct {
 	{"enable", 2, CKPTI_REQ_ENABLE},   {"create", 2, CKPTI_REQ_CREATE},
 	{"requeue", 2, CKPTI_REQ_REQUEUE}, {"vacate", 2, CKPTI_REQ_VACATE},
 	{"restart", 3, CKPTI_REQ_RESTART}, {"error", 2, CKPTI_REQ_ERROR},
-	{"status", 1, CKPTI_REQ_STATUS},
+	{"status", 1, CKPTI_REQ_STATUS},   {"show", 2, CKPTI_REQ_SHOW},
+	{"check", 2, CKPTI_REQ_CHECK},
 };
 
 const char *ckpti_request_verb(enum ckpti_verb verb)
@@ -154,6 +155,7 @@ static int usage(void)
 		"       scontrol checkpoint vacate|requeue|status --nodes=LIST|--partition=NAME|"
 		"--reservation=NAME\n"
 		"                [--parallel=N] [MaxWait=SECONDS]\n"
+		"       scontrol checkpoint show|check DIR|JOB[.STEP]\n"
 		"       ckpt-step VERB ...\n"
 		"VERB: able create vacate requeue restart disable enable error status\n");
 	return EXIT_SUCCESS + 1;
@@ -239,6 +241,22 @@ static int check_selection(const struct ckpti_request *q)
 	return FAILED;
 }
 
+/* The one argument of show and check: a directory, or what may be a job when there is none. */
+static int parse_place(int n, char **argv, struct ckpti_request *q)
+{
+	if (n != 2) {
+		ckpti_say_plain("too %s arguments for keyword:checkpoint", n < 2 ? "few" : "many");
+		return FAILED;
+	}
+	if (absolute(argv[1], q->image_dir) < 0) {
+		ckpti_say_plain("Invalid input: %s", argv[1]);
+		return FAILED;
+	}
+	if (ckpti_request_parse_id(argv[1], q) < 0)
+		q->job[0] = '\0';
+	return 0;
+}
+
 int ckpti_request_parse(int argc, char **argv, struct ckpti_request *ret)
 {
 	bool many, idless;
@@ -257,6 +275,8 @@ int ckpti_request_parse(int argc, char **argv, struct ckpti_request *ret)
 		ckpti_say_plain("Invalid checkpoint operation: %s", argv[0]);
 		return FAILED;
 	}
+	if (n > 0 && !many && (ret->verb == CKPTI_REQ_SHOW || ret->verb == CKPTI_REQ_CHECK))
+		return parse_place(n, argv, ret);
 	idless = many || (n == 1 && ret->verb == CKPTI_REQ_STATUS);
 	args = idless ? 1 : 2; /* index of the first argument after the id */
 	if (n < args) {

@@ -17,6 +17,8 @@ enum ckpti_verb {
 	CKPTI_REQ_ENABLE,
 	CKPTI_REQ_ERROR,
 	CKPTI_REQ_STATUS,
+	CKPTI_REQ_SHOW, /* of a directory, or of where a job has its own */
+	CKPTI_REQ_CHECK,
 };
 
 struct ckpti_request {

@@ -10,7 +10,7 @@ setup()
 {
 	[ -x "${CPR:-}" ] || { echo "CPR does not name the program" >&2; return 1; }
 	# Attribute file and compatibility switches of whoever runs the tests must not matter.
-	unset CPR_FILE CPR_COMPAT CKPT_RESTART CKPT_SET CKPT_DIR LD_PRELOAD POSIXLY_CORRECT
+	unset CPR_FILE CPR_COMPAT CKPT_RESTART CKPT_LAUNCHER CKPT_SET CKPT_DIR LD_PRELOAD POSIXLY_CORRECT
 	export HOME=$BATS_TEST_TMPDIR
 	cd "$BATS_TEST_TMPDIR" || return 1
 }
@@ -304,4 +304,47 @@ complete_line()
 	[[ " ${COMPREPLY[*]} " == *" $$ "* ]]
 	complete_line -r --api
 	[ "${#COMPREPLY[@]}" -eq 0 ]
+}
+
+@test "run becomes the launcher of its surroundings" {
+	printf '#!/bin/sh\nunset CKPT_LAUNCHER\necho "$*"\nwhile [ "$1" != -- ]; do shift; done\nexec "$CPR" run "$@"\n' > launcher
+	chmod +x launcher
+	export CKPT_LAUNCHER="$PWD/launcher --site=a  b"
+	run "$CPR" run -q echo "two words" -x
+	[ "$output" = "--site=a b --quiet -- echo two words -x
+two words -x" ]
+	# Not inside of a set, nor for programs that keep checkpoints of their own.
+	run env CKPT_SET=1234123412341234 "$CPR" run echo inside
+	[ "$output" = inside ]
+	run "$CPR" run --dir "$PWD/own" echo own
+	[ "$output" = own ]
+	# It is better to run without than not to run.
+	export CKPT_LAUNCHER=/nowhere/launcher
+	run "$CPR" run echo runs
+	[ "$status" -eq 0 ]
+	[[ ${lines[0]} == "cpr: run: CKPT_LAUNCHER: /nowhere/launcher: "* ]]
+	[ "${lines[1]}" = runs ]
+}
+
+@test "the directory of a job step is left to ckpt-step" {
+	mkdir 7.0
+	touch 7.0/step
+	printf '#!/bin/sh\necho "$@"\n[ "$1" = show ]\n' > helper
+	chmod +x helper
+	export CKPT_STEP_HELPER=$PWD/helper
+	run "$CPR" -i 7.0
+	[ "$status" -eq 0 ]
+	[ "$output" = "show 7.0" ]
+	run "$CPR" -r --check 7.0
+	[ "$status" -eq 4 ]
+	[ "$output" = "check 7.0" ]
+	run "$CPR" -r 7.0
+	[ "$status" -eq 4 ]
+	[[ $output == *"srun --restart-dir=7.0 restarts it"* ]]
+	run "$CPR" -i --json 7.0
+	[ "$status" -eq 4 ]
+	export CKPT_STEP_HELPER=/nowhere/helper
+	run "$CPR" -i 7.0
+	[ "$status" -eq 4 ]
+	[[ $output == *"CKPT_STEP_HELPER: /nowhere/helper: "* ]]
 }

@@ -66,6 +66,8 @@ struct ckpti_agent {
 	int32_t own_fd[CKPTI_MAX_OWN_FDS]; /* descriptors of ours that are never saved, -1 free */
 	uint64_t set_id;                   /* from CKPT_SET, 0 outside `cpr run` */
 	struct ckpti_agent_host host;
+	char *launch_env; /* of the launch that has restarted us, see resume.h; NULL: none */
+	uint64_t launch_env_len;
 };
 
 extern struct ckpti_agent ckpti_agent;

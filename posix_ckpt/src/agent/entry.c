@@ -215,6 +215,24 @@ void ckpti_agent_start(const struct ckpti_agent_host *host)
 	(void)sys(rt_sigprocmask, SIG_UNBLOCK, &mask, 0, 8);
 }
 
+/* Out of the restorer's memory, in place of that of the life before. */
+static void keep_launch_env(const struct ckpti_resume *r)
+{
+	long to;
+
+	if (ckpti_agent.launch_env)
+		(void)sys(munmap, ckpti_agent.launch_env, ckpti_agent.launch_env_len);
+	ckpti_agent.launch_env = NULL;
+	if (r->version < 2 || !r->env_len)
+		return;
+	to = sys(mmap, 0, r->env_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (to < 0)
+		return;
+	memcpy((void *)to, (const void *)r->env, r->env_len);
+	ckpti_agent.launch_env = (char *)to;
+	ckpti_agent.launch_env_len = r->env_len;
+}
+
 /* SIGRESTART to a program that handles it; its default action would end the process. */
 static void announce_restart(void)
 {
@@ -259,6 +277,7 @@ void ckpti_agent_resume(const struct ckpti_resume *r, const struct ckpti_resume_
 	while ((n = __atomic_load_n(&agent_state.resumed, __ATOMIC_SEQ_CST)) < others)
 		(void)ckpti_futex_wait(&agent_state.resumed, n, NULL);
 	agent_state.resumed = 0;
+	keep_launch_env(r);
 	(void)sys(munmap, blob, len);
 	(void)sys(write, ready, &byte, 1);
 	(void)sys(close, ready);

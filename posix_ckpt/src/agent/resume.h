@@ -10,7 +10,7 @@
 
 #include <stdint.h>
 
-#define CKPTI_RESUME_VERSION 1
+#define CKPTI_RESUME_VERSION 2
 
 struct ckpti_resume {
 	uint32_t version;
@@ -19,6 +19,9 @@ struct ckpti_resume {
 	int32_t ready_fd;              /* one byte is written here when all threads are back */
 	int32_t go_fd;                 /* end of file here lets the process run */
 	uint64_t generation;
+	/* since version 2: the environment of cpr, strings that end with a null byte, the last one is
+	 * empty; in the restorer's memory */
+	uint64_t env, env_len;
 };
 
 struct ckpti_resume_thread {

@@ -273,6 +273,27 @@ static void add_descriptors(struct ckpti_life *life, int pid, struct block *b, s
 	free(lock);
 }
 
+/* Of the present launch, which a plug-in may have to know. */
+static void add_env(struct block *b, struct ckpti_plan *p)
+{
+	size_t len = 1;
+	char *text, *to;
+
+	for (char **e = environ; *e; e++)
+		len += strlen(*e) + 1;
+	text = to = malloc(len);
+	if (!text) {
+		b->failed = 1;
+		return;
+	}
+	for (char **e = environ; *e; e++)
+		to = stpcpy(to, *e) + 1;
+	*to = 0;
+	p->env = append(b, text, len);
+	p->back.env_len = len;
+	free(text);
+}
+
 int ckpti_plan_make(struct ckpti_life *life, size_t i, struct ckpti_plan **ret,
 		    struct ckpti_err *err)
 {
@@ -298,6 +319,7 @@ int ckpti_plan_make(struct ckpti_life *life, size_t i, struct ckpti_plan **ret,
 	if (ckpti_image_find(&life->img, CKPTI_R_MM, (uint32_t)rp->pid, &v))
 		CKPTI_FIXED(&v, &p.mm);
 	p.auxv = add_array(life, CKPTI_R_MM, rp->pid, &b, 8, 0, &p.nauxv);
+	add_env(&b, &p);
 	p.pid = rp->pid;
 	p.resume = rp->agent_resume;
 	p.new_ids = life->ids == CKPTI_IDS_NEW;

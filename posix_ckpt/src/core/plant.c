@@ -206,6 +206,7 @@ static int plant(int pid, struct ckpti_plan *p, struct ckpti_err *err)
 	p->task_size = ARCH_TASK_SIZE;
 	p->back.blob_start = hole;
 	p->back.blob_len = size;
+	p->back.env = plan_at + p->env;
 	for (uint64_t i = 0; i < p->nthread; i++)
 		t[i].stack = plan_at + page_up(p->size) + (i + 1) * CKPTI_PLAN_STACK;
 	r = copy_in(pid, hole, ckpti_restorer_blob,

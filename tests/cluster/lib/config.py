@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The files below STATE/etc, which all nodes have as /etc/slurm, hosts, passwd and group."""
 import os
+import re
+import subprocess
 
 NETWORK = "10.77"  # inside the cluster only, so that all clusters can have the same one
 USERS = {"alice": 2001, "bob": 2002}
@@ -45,12 +47,25 @@ def write_hosts(etc, names):
     write(f"{etc}/hosts", "\n".join(["127.0.0.1 localhost", *lines, ""]))
 
 
+def slurm_version():
+    """(22, 5) for 22.05.8."""
+    text = subprocess.run(["slurmctld", "-V"], env={"PATH": "/usr/sbin:/usr/bin"}, stdout=subprocess.PIPE, text=True,
+                          check=True).stdout
+    major, minor = re.search(r"(\d+)\.(\d+)", text).groups()
+    return int(major), int(minor)
+
+
 def write_slurm(templates, etc, nodes, cpus, memory, cgroups):
+    version = slurm_version()
     words = {
         "@NODES@": f"n[0-{nodes - 1}]" if nodes > 1 else "n0",
         "@CPUS@": str(cpus),
         "@MEMORY@": str(memory),
         "@PROCTRACK@": "proctrack/cgroup" if cgroups else "proctrack/linuxproc",
+        "@PREEMPT@": "PreemptParameters=send_user_signal" if version >= (23, 2)
+                     else "SlurmctldParameters=preempt_send_user_signal",
+        # Newer ones take nodes for dead that have been silent for less than 3 s.
+        "@SLURMD_TIMEOUT@": "4" if version >= (23, 2) else "3",
         "@TASK@": "task/cgroup" if cgroups else "task/none",
     }
     os.makedirs(f"{etc}/slurm")

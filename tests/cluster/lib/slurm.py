@@ -25,7 +25,8 @@ def daemon_pid(cluster, name):
         with open(node.root(pid_file), encoding="ascii") as file:
             pid = int(file.read())
         with open(node.root(f"/proc/{pid}/comm"), encoding="ascii") as file:
-            return pid if file.read().strip() == program else None
+            # A new Slurm starts itself anew to read its configuration, as slurmd-wlm in Debian.
+            return pid if file.read().strip().partition("-")[0] == program else None
     except (OSError, ValueError):
         return None
 

@@ -43,7 +43,8 @@ def expect(condition, text):
 def wait_for(what, condition, limit=LIMIT, every=0.1):
     end = time.monotonic() + limit
     while not (value := condition()):
-        expect(time.monotonic() < end, f"waited {limit} s for {what}")
+        if time.monotonic() >= end:
+            raise Failure(f"waited {limit} s for {what() if callable(what) else what}")
         time.sleep(every)
     return value
 
@@ -134,7 +135,7 @@ class Cluster:
         return dict(re.findall(r"(\w+)=(\S*)", text))
 
     def wait_job(self, number, *states, limit=LIMIT):
-        return wait_for(f"job {number} to be {' or '.join(states)}; it is {self.job(number).get('JobState')}; "
+        return wait_for(lambda: f"job {number} to be {' or '.join(states)}; it is {self.job(number).get('JobState')}; "
                         f"its log: {self.log()}", lambda: (job := self.job(number)).get("JobState") in states and job,
                         limit)
 
@@ -155,7 +156,7 @@ class Cluster:
         return sorted(int(name[4:]) for name in names if re.fullmatch(r"gen-\d+", name))
 
     def wait_generation(self, directory, number=1, limit=LIMIT, log="job"):
-        return wait_for(f"generation {number} in {directory}; {self.log(log)}",
+        return wait_for(lambda: f"generation {number} in {directory}; {self.log(log)}",
                         lambda: (g := self.generations(directory)) and g[-1] >= number and g[-1], limit)
 
 

@@ -63,6 +63,46 @@ static void test_occurrence_counts_equal_steps_of_a_life(void **state)
 	assert_int_equal(sb.st_mode & 07777, 0700);
 }
 
+static unsigned start_equal(const struct base *b, const struct ckpti_step_id *id, unsigned life,
+			    const char *stdio)
+{
+	unsigned n = 99;
+
+	assert_int_equal(ckpti_step_occurrence(b->path, id, life, "x", "/w", stdio, &n, NULL), 0);
+	return n;
+}
+
+/* Equal steps that come in another order are told apart by where their output goes. */
+static void test_occurrence_by_output(void **state)
+{
+	struct ckpti_step_id id = sample_id('a');
+	const struct base *b = *state;
+
+	assert_int_equal(start_equal(b, &id, 0, "left"), 0);
+	assert_int_equal(start_equal(b, &id, 0, "right"), 1);
+	assert_int_equal(start_equal(b, &id, 0, "right"), 2);
+	assert_int_equal(start_equal(b, &id, 1, "right"), 1);
+	/* The life after one that has not come far knows the rest from the one before. */
+	assert_int_equal(start_equal(b, &id, 2, "right"), 1);
+	assert_int_equal(start_equal(b, &id, 2, "left"), 0);
+	assert_int_equal(start_equal(b, &id, 2, "right"), 2);
+	assert_int_equal(start_equal(b, &id, 2, "right"), 3);
+	/* Names that are new each time: by their order. */
+	assert_int_equal(start_equal(b, &id, 3, "monday"), 0);
+	assert_int_equal(start_equal(b, &id, 3, "tuesday"), 1);
+	/* Without a token the job has another time of submission in each life. */
+	id.token[0] = '\0';
+	id.job++;
+	assert_int_equal(start_equal(b, &id, 0, "left"), 0);
+	assert_int_equal(start_equal(b, &id, 0, "right"), 1);
+	id.submit_time += 50;
+	assert_int_equal(start_equal(b, &id, 1, "right"), 1);
+	assert_int_equal(start_equal(b, &id, 1, "left"), 0);
+	/* Another job that got the same number counts from the beginning. */
+	id.submit_time += 50;
+	assert_int_equal(start_equal(b, &id, 0, "right"), 0);
+}
+
 static void test_occurrence_is_exclusive(void **state)
 {
 	const struct ckpti_step_id id = sample_id('a');
@@ -627,6 +667,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_key_depends_on_everything),
 		STEP_TEST(test_occurrence_counts_equal_steps_of_a_life),
+		STEP_TEST(test_occurrence_by_output),
 		STEP_TEST(test_occurrence_is_exclusive),
 		STEP_TEST(test_step_is_made_and_found_again),
 		STEP_TEST(test_step_names_that_are_taken),

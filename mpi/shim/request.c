@@ -1,0 +1,611 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Requests (request.h), and MPI_Wait and MPI_Test and their kin. */
+#include "shim/request.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct ckpti_mpi_handle *orphans; /* by ->next */
+
+static const MPI_Status empty = {.MPI_SOURCE = MPI_ANY_SOURCE, .MPI_TAG = MPI_ANY_TAG};
+
+static bool is_ours(const struct ckpti_mpi_handle *h)
+{
+	return h && !h->predefined;
+}
+
+/* ---- one request --------------------------------------------------------------------------------- */
+
+void ckpti_mpi_request_note(struct ckpti_mpi_handle *h, enum ckpti_mpi_operation operation,
+			    enum ckpti_mpi_mode mode, const void *buf, int count,
+			    MPI_Datatype type, int peer, int tag, struct ckpti_mpi_coll *comm)
+{
+	struct ckpti_mpi_request *r = &h->request;
+
+	r->operation = (uint8_t)operation;
+	r->mode = (uint8_t)mode;
+	r->buf = (void *)(uintptr_t)buf;
+	r->count = count;
+	r->type = (void *)type;
+	r->peer = peer;
+	r->tag = tag;
+	r->comm = comm;
+	if (comm) {
+		comm->p2p = true;
+		/* Two threads that post at the same time have no order. */
+		r->order = comm->posted++;
+	}
+	if (is_ours(r->type))
+		(void)__atomic_add_fetch(&r->type->uses, 1, __ATOMIC_SEQ_CST);
+}
+
+static void drop(struct ckpti_mpi_handle *h)
+{
+	struct ckpti_mpi_handle *type = h->request.type;
+
+	h->request.type = NULL;
+	if (is_ours(type) && __atomic_sub_fetch(&type->uses, 1, __ATOMIC_SEQ_CST) == 0 &&
+	    __atomic_load_n(&type->frees, __ATOMIC_SEQ_CST))
+		ckpti_mpi_type_unused(type);
+	ckpti_mpi_request_drop(h);
+}
+
+int ckpti_mpi_request_post_again(struct ckpti_guest_thread *self, struct ckpti_mpi_handle *h)
+{
+	struct ckpti_mpi_request *r = &h->request;
+	ckpti_mpi_post_f *post = ckpti_mpi_post_call(h);
+	MPI_Datatype type = ckpti_mpi_real(r->type);
+	MPI_Comm comm = r->comm ? ckpti_mpi_real(r->comm->handle) : NULL;
+	int ret;
+
+	ckpti_guest_enter(self);
+	ret = post(r->buf, r->count, type, r->peer, r->tag, comm, &h->real);
+	ckpti_guest_leave(self);
+	if (ret == MPI_SUCCESS)
+		ckpti_mpi_request_posted(h);
+	return ret;
+}
+
+int ckpti_mpi_request_post(struct ckpti_guest_thread *self, struct ckpti_mpi_handle *h)
+{
+	struct ckpti_mpi_request *r = &h->request;
+	struct ckpti_mpi_message *m;
+	int ret;
+
+	if (r->operation == CKPTI_MPI_SEND && r->mode == CKPTI_MPI_BUFFERED) {
+		ret = ckpti_mpi_bsend(self, h);
+		if (ret == MPI_SUCCESS) {
+			r->active = r->done = 1;
+			r->status = empty;
+			r->error = MPI_SUCCESS;
+		}
+		return ret;
+	}
+	if (r->operation == CKPTI_MPI_RECV && ckpti_mpi_buffered_any(r->comm)) {
+		m = ckpti_mpi_buffered_find(r->comm, r->peer, r->tag, true);
+		if (m) {
+			ret = ckpti_mpi_message_deliver(m, r->buf, r->count, r->type, &r->status);
+			r->active = r->done = 1;
+			r->error = ret;
+			return MPI_SUCCESS;
+		}
+	}
+	return ckpti_mpi_request_post_again(self, h);
+}
+
+void ckpti_mpi_request_ended(struct ckpti_mpi_handle *h, int error)
+{
+	struct ckpti_mpi_request *r = &h->request;
+	int source = r->status.MPI_SOURCE;
+
+	r->active = r->done = 1;
+	r->error = error;
+	/* A message that was taken in is counted already. */
+	if (h->real && (r->operation == CKPTI_MPI_RECV || r->operation == CKPTI_MPI_MATCHED) &&
+	    r->comm && !r->status._cancelled && source >= 0 && source < r->comm->npeers)
+		(void)__atomic_add_fetch(&r->comm->received[source], 1, __ATOMIC_RELAXED);
+	if (r->operation != CKPTI_MPI_RECURRING)
+		h->real = NULL;
+}
+
+void ckpti_mpi_request_look(struct ckpti_guest_thread *self, struct ckpti_mpi_handle *h)
+{
+	MPI_Request real = h->real;
+	int ret, flag = 0;
+
+	ckpti_guest_enter(self);
+	ret = ckpti_mpi.MPI_Test(&real, &flag, &h->request.status);
+	ckpti_guest_leave(self);
+	if (ret != MPI_SUCCESS || flag)
+		ckpti_mpi_request_ended(h, ret);
+}
+
+/* The guest has called the error handler for what it has found itself. */
+static int complain(const struct ckpti_mpi_request *r)
+{
+	if (r->error == MPI_ERR_TRUNCATE && r->comm && r->comm->handle)
+		(void)GUEST(MPI_Comm_call_errhandler, ckpti_mpi_real(r->comm->handle), r->error);
+	return r->error;
+}
+
+int ckpti_mpi_request_give(struct ckpti_mpi_handle *h, MPI_Status *status)
+{
+	struct ckpti_mpi_request *r = &h->request;
+	int ret = r->error == MPI_SUCCESS ? MPI_SUCCESS : complain(r);
+
+	if (status != MPI_STATUS_IGNORE)
+		*status = r->status;
+	r->active = r->done = 0;
+	if (!r->persistent)
+		drop(h);
+	return ret;
+}
+
+int ckpti_mpi_request_wait(struct ckpti_guest_thread *self, struct ckpti_mpi_handle *h,
+			   MPI_Status *status)
+{
+	struct ckpti_mpi_request *r = &h->request;
+
+	while (!r->done) {
+		__typeof__(ckpti_mpi.MPI_Test) test = ckpti_mpi.MPI_Test;
+		MPI_Request real = h->real;
+		int ret, flag = 0;
+
+		ckpti_guest_enter(self);
+		do {
+			ret = test(&real, &flag, &r->status);
+		} while (!flag && ret == MPI_SUCCESS && ckpti_mpi_gate_now() != CKPTI_MPI_HOLD);
+		ckpti_guest_leave(self);
+		if (flag || ret != MPI_SUCCESS)
+			ckpti_mpi_request_ended(h, ret);
+		else
+			ckpti_mpi_gate_stand(self);
+	}
+	return ckpti_mpi_request_give(h, status);
+}
+
+int PMPI_Wait(MPI_Request *request, MPI_Status *status)
+{
+	struct ckpti_guest_thread *self = ckpti_mpi_call_begin();
+	struct ckpti_mpi_handle *h = (void *)*request;
+	int ret = MPI_SUCCESS;
+
+	if (!is_ours(h) || !h->request.active) {
+		if (status != MPI_STATUS_IGNORE)
+			*status = empty;
+	} else {
+		bool persistent = h->request.persistent;
+
+		ret = ckpti_mpi_request_wait(self, h, status);
+		if (!persistent)
+			*request = ckpti_mpi_null(CKPTI_MPI_REQUEST);
+	}
+	ckpti_mpi_call_end(self);
+	return ret;
+}
+CKPTI_MPI_WEAK(MPI_Wait)
+
+int PMPI_Test(MPI_Request *request, int *flag, MPI_Status *status)
+{
+	struct ckpti_guest_thread *self = ckpti_mpi_call_begin();
+	struct ckpti_mpi_handle *h = (void *)*request;
+	int ret = MPI_SUCCESS;
+
+	*flag = 1;
+	if (!is_ours(h) || !h->request.active) {
+		if (status != MPI_STATUS_IGNORE)
+			*status = empty;
+	} else {
+		bool persistent = h->request.persistent;
+
+		if (!h->request.done)
+			ckpti_mpi_request_look(self, h);
+		*flag = h->request.done;
+		if (*flag) {
+			ret = ckpti_mpi_request_give(h, status);
+			if (!persistent)
+				*request = ckpti_mpi_null(CKPTI_MPI_REQUEST);
+		}
+	}
+	ckpti_mpi_call_end(self);
+	return ret;
+}
+CKPTI_MPI_WEAK(MPI_Test)
+
+int PMPI_Request_get_status(MPI_Request request, int *flag, MPI_Status *status)
+{
+	struct ckpti_guest_thread *self = ckpti_mpi_call_begin();
+	struct ckpti_mpi_handle *h = (void *)request;
+
+	*flag = 1;
+	if (is_ours(h) && h->request.active && !h->request.done)
+		ckpti_mpi_request_look(self, h);
+	if (!is_ours(h) || !h->request.active) {
+		if (status != MPI_STATUS_IGNORE)
+			*status = empty;
+	} else {
+		*flag = h->request.done;
+		if (*flag && status != MPI_STATUS_IGNORE)
+			*status = h->request.status;
+	}
+	ckpti_mpi_call_end(self);
+	return MPI_SUCCESS;
+}
+CKPTI_MPI_WEAK(MPI_Request_get_status)
+
+/* ---- several -------------------------------------------------------------------------------------- */
+
+/* Working memory of one call, by request that the guest still has. */
+struct work {
+	MPI_Request *real;
+	MPI_Status *status, *some;
+	int *at, *index;
+	bool *ended;
+	int n;
+	char few[CKPTI_MPI_FEW * (sizeof(MPI_Request) + 2 * sizeof(MPI_Status) + 2 * sizeof(int) +
+				  sizeof(bool))] __attribute__((aligned(16)));
+	void *many;
+};
+
+static bool work_new(struct work *w, int n)
+{
+	size_t count = n > CKPTI_MPI_FEW ? (size_t)n : CKPTI_MPI_FEW;
+	char *p = w->few;
+
+	w->many = NULL;
+	if (n > CKPTI_MPI_FEW)
+		p = w->many = malloc(count * sizeof(w->few) / CKPTI_MPI_FEW + 64);
+	if (!p)
+		return false;
+	w->real = (void *)p;
+	w->status = (void *)(w->real + count);
+	w->some = w->status + count;
+	w->at = (void *)(w->some + count);
+	w->index = w->at + count;
+	w->ended = (void *)(w->index + count);
+	return true;
+}
+
+/* Those that the guest still has; returns how many are done. */
+static int gather(struct work *w, const MPI_Request *request, int n, int *ret_active)
+{
+	int done = 0, active = 0;
+
+	w->n = 0;
+	for (int i = 0; i < n; i++) {
+		struct ckpti_mpi_handle *h = (void *)request[i];
+
+		if (!is_ours(h) || !h->request.active)
+			continue;
+		active++;
+		if (h->request.done) {
+			done++;
+			continue;
+		}
+		w->at[w->n] = i;
+		w->ended[w->n] = false;
+		w->real[w->n++] = h->real;
+	}
+	*ret_active = active;
+	return done;
+}
+
+/* Inside.  Looks until one has ended, or all, or the gate closes; or once. */
+static int poll(struct work *w, __typeof__(ckpti_mpi.MPI_Testsome) testsome, bool all, bool block)
+{
+	int ret, out, left = w->n;
+
+	do {
+		out = 0;
+		ret = testsome(w->n, w->real, &out, w->index, w->some);
+		if (out == MPI_UNDEFINED)
+			break;
+		for (int i = 0; i < out; i++) {
+			int k = w->index[i];
+
+			w->ended[k] = true;
+			w->status[k] = w->some[i];
+			if (ret != MPI_ERR_IN_STATUS)
+				w->status[k].MPI_ERROR = MPI_SUCCESS;
+		}
+		left -= out;
+	} while (block && ret == MPI_SUCCESS && left && (all || left == w->n) &&
+		 ckpti_mpi_gate_now() != CKPTI_MPI_HOLD);
+	return ret == MPI_ERR_IN_STATUS ? MPI_SUCCESS : ret;
+}
+
+/*
+ * Have one ended, or all, with block; else look once.  Returns how many are done, in *ret_active of how
+ * many; or negative, with the error in *ret_error.
+ */
+static int settle(struct ckpti_guest_thread *self, struct work *w, const MPI_Request *request,
+		  int n, bool all, bool block, int *ret_active, int *ret_error)
+{
+	bool first = true;
+
+	for (;;) {
+		int done = gather(w, request, n, ret_active), ret;
+
+		if (done == *ret_active || (done && !all) || (!block && !first))
+			return done;
+		first = false;
+		ckpti_guest_enter(self);
+		ret = poll(w, ckpti_mpi.MPI_Testsome, all, block);
+		ckpti_guest_leave(self);
+		for (int k = 0; k < w->n; k++) {
+			struct ckpti_mpi_handle *h = (void *)request[w->at[k]];
+
+			if (!w->ended[k])
+				continue;
+			h->request.status = w->status[k];
+			ckpti_mpi_request_ended(h, w->status[k].MPI_ERROR);
+		}
+		if (ret != MPI_SUCCESS) {
+			*ret_error = ret;
+			return -1;
+		}
+		if (block && ckpti_mpi_gate_now() == CKPTI_MPI_HOLD)
+			ckpti_mpi_gate_stand(self);
+	}
+}
+
+/* The application gets one that is done. */
+static int give(MPI_Request *request, MPI_Status *status)
+{
+	struct ckpti_mpi_handle *h = (void *)*request;
+	bool persistent = h->request.persistent;
+	int ret = ckpti_mpi_request_give(h, status);
+
+	if (!persistent)
+		*request = ckpti_mpi_null(CKPTI_MPI_REQUEST);
+	return ret;
+}
+
+static int give_all(int n, MPI_Request *request, MPI_Status *status)
+{
+	int ret = MPI_SUCCESS;
+
+	for (int i = 0; i < n; i++) {
+		struct ckpti_mpi_handle *h = (void *)request[i];
+		MPI_Status *to = status == MPI_STATUSES_IGNORE ? MPI_STATUS_IGNORE : &status[i];
+		int error = MPI_SUCCESS;
+
+		if (is_ours(h) && h->request.active)
+			error = give(&request[i], to);
+		else if (to != MPI_STATUS_IGNORE)
+			*to = empty;
+		if (error != MPI_SUCCESS) {
+			ret = MPI_ERR_IN_STATUS;
+			if (to != MPI_STATUS_IGNORE)
+				to->MPI_ERROR = error;
+		}
+	}
+	return ret;
+}
+
+static int complete_all(int n, MPI_Request *request, int *flag, MPI_Status *status, bool block)
+{
+	struct ckpti_guest_thread *self = ckpti_mpi_call_begin();
+	int active, done, ret = MPI_ERR_NO_MEM;
+	struct work w;
+
+	*flag = 0;
+	if (work_new(&w, n)) {
+		done = settle(self, &w, request, n, true, block, &active, &ret);
+		free(w.many);
+		*flag = done == active;
+		if (*flag)
+			ret = give_all(n, request, status);
+		else if (done >= 0)
+			ret = MPI_SUCCESS;
+	}
+	ckpti_mpi_call_end(self);
+	return ret;
+}
+
+int PMPI_Waitall(int count, MPI_Request array_of_requests[], MPI_Status *array_of_statuses)
+{
+	int flag;
+
+	return complete_all(count, array_of_requests, &flag, array_of_statuses, true);
+}
+CKPTI_MPI_WEAK(MPI_Waitall)
+
+int PMPI_Testall(int count, MPI_Request array_of_requests[], int *flag,
+		 MPI_Status array_of_statuses[])
+{
+	return complete_all(count, array_of_requests, flag, array_of_statuses, false);
+}
+CKPTI_MPI_WEAK(MPI_Testall)
+
+static int complete_any(int n, MPI_Request *request, int *index, int *flag, MPI_Status *status,
+			bool block)
+{
+	struct ckpti_guest_thread *self = ckpti_mpi_call_begin();
+	int active, done, ret = MPI_ERR_NO_MEM;
+	struct work w;
+
+	*index = MPI_UNDEFINED;
+	*flag = 0;
+	if (work_new(&w, n)) {
+		done = settle(self, &w, request, n, false, block, &active, &ret);
+		free(w.many);
+		if (done >= 0)
+			ret = MPI_SUCCESS;
+		*flag = done > 0 || active == 0;
+		if (active == 0 && status != MPI_STATUS_IGNORE)
+			*status = empty;
+		for (int i = 0; done > 0 && i < n; i++) {
+			struct ckpti_mpi_handle *h = (void *)request[i];
+
+			if (!is_ours(h) || !h->request.active || !h->request.done)
+				continue;
+			*index = i;
+			ret = give(&request[i], status);
+			break;
+		}
+	}
+	ckpti_mpi_call_end(self);
+	return ret;
+}
+
+int PMPI_Waitany(int count, MPI_Request array_of_requests[], int *index, MPI_Status *status)
+{
+	int flag;
+
+	return complete_any(count, array_of_requests, index, &flag, status, true);
+}
+CKPTI_MPI_WEAK(MPI_Waitany)
+
+int PMPI_Testany(int count, MPI_Request array_of_requests[], int *index, int *flag,
+		 MPI_Status *status)
+{
+	return complete_any(count, array_of_requests, index, flag, status, false);
+}
+CKPTI_MPI_WEAK(MPI_Testany)
+
+static int complete_some(int n, MPI_Request *request, int *outcount, int *index,
+			 MPI_Status *status, bool block)
+{
+	struct ckpti_guest_thread *self = ckpti_mpi_call_begin();
+	int active, done, ret = MPI_ERR_NO_MEM, out = 0;
+	struct work w;
+
+	if (work_new(&w, n)) {
+		done = settle(self, &w, request, n, false, block, &active, &ret);
+		free(w.many);
+		if (done >= 0)
+			ret = MPI_SUCCESS;
+		for (int i = 0; done > 0 && i < n; i++) {
+			struct ckpti_mpi_handle *h = (void *)request[i];
+			MPI_Status *to = status == MPI_STATUSES_IGNORE ? MPI_STATUS_IGNORE
+								       : &status[out];
+			int error;
+
+			if (!is_ours(h) || !h->request.active || !h->request.done)
+				continue;
+			error = give(&request[i], to);
+			index[out++] = i;
+			if (error != MPI_SUCCESS) {
+				ret = MPI_ERR_IN_STATUS;
+				if (to != MPI_STATUS_IGNORE)
+					to->MPI_ERROR = error;
+			}
+		}
+		*outcount = active ? out : MPI_UNDEFINED;
+	}
+	ckpti_mpi_call_end(self);
+	return ret;
+}
+
+int PMPI_Waitsome(int incount, MPI_Request array_of_requests[], int *outcount,
+		  int array_of_indices[], MPI_Status array_of_statuses[])
+{
+	return complete_some(incount, array_of_requests, outcount, array_of_indices,
+			     array_of_statuses, true);
+}
+CKPTI_MPI_WEAK(MPI_Waitsome)
+
+int PMPI_Testsome(int incount, MPI_Request array_of_requests[], int *outcount,
+		  int array_of_indices[], MPI_Status array_of_statuses[])
+{
+	return complete_some(incount, array_of_requests, outcount, array_of_indices,
+			     array_of_statuses, false);
+}
+CKPTI_MPI_WEAK(MPI_Testsome)
+
+/* ---- requests that the application has given away ---------------------------------------------------- */
+
+void ckpti_mpi_orphan_add(struct ckpti_mpi_handle *h)
+{
+	h->request.orphan = 1;
+	(void)pthread_mutex_lock(&lock);
+	h->next = orphans;
+	orphans = h;
+	(void)pthread_mutex_unlock(&lock);
+}
+
+void ckpti_mpi_orphans_reap(struct ckpti_guest_thread *self)
+{
+	struct ckpti_mpi_handle *h, *list, *keep = NULL, *next;
+
+	/* A look may call error handlers: not under the lock. */
+	(void)pthread_mutex_lock(&lock);
+	list = orphans;
+	orphans = NULL;
+	(void)pthread_mutex_unlock(&lock);
+	for (h = list; h; h = next) {
+		next = h->next;
+		if (!h->request.done)
+			ckpti_mpi_request_look(self, h);
+		if (!h->request.done) {
+			h->next = keep;
+			keep = h;
+			continue;
+		}
+		if (h->request.data) {
+			ckpti_mpi_bsend_gone(h);
+			free(h->request.data);
+		}
+		drop(h);
+	}
+	while (keep) {
+		next = keep->next;
+		ckpti_mpi_orphan_add(keep);
+		keep = next;
+	}
+}
+
+int PMPI_Request_free(MPI_Request *request)
+{
+	struct ckpti_guest_thread *self = ckpti_mpi_call_begin();
+	struct ckpti_mpi_handle *h = (void *)*request;
+	int ret = MPI_SUCCESS;
+
+	if (!is_ours(h)) {
+		ret = MPI_ERR_REQUEST;
+	} else if (h->request.operation == CKPTI_MPI_RECURRING ||
+		   h->request.operation == CKPTI_MPI_GENERAL) {
+		MPI_Request real = h->real;
+
+		if (real) {
+			ckpti_guest_enter(self);
+			ret = ckpti_mpi.MPI_Request_free(&real);
+			ckpti_guest_leave(self);
+		}
+		drop(h);
+	} else if (h->request.active && !h->request.done) {
+		h->request.persistent = 0;
+		ckpti_mpi_orphan_add(h);
+		ckpti_mpi_orphans_reap(self);
+	} else {
+		drop(h);
+	}
+	if (ret == MPI_SUCCESS)
+		*request = ckpti_mpi_null(CKPTI_MPI_REQUEST);
+	ckpti_mpi_call_end(self);
+	return ret;
+}
+CKPTI_MPI_WEAK(MPI_Request_free)
+
+int PMPI_Cancel(MPI_Request *request)
+{
+	struct ckpti_guest_thread *self = ckpti_mpi_call_begin();
+	struct ckpti_mpi_handle *h = (void *)*request;
+	int ret = MPI_SUCCESS;
+
+	if (!is_ours(h)) {
+		ret = MPI_ERR_REQUEST;
+	} else if (h->request.active && !h->request.done) {
+		MPI_Request real = h->real;
+
+		ckpti_guest_enter(self);
+		ret = ckpti_mpi.MPI_Cancel(&real);
+		ckpti_guest_leave(self);
+	}
+	ckpti_mpi_call_end(self);
+	return ret;
+}
+CKPTI_MPI_WEAK(MPI_Cancel)

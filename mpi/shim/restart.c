@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A new life: see restart.h.  The order is: the application's descriptors (the restart has done that),
+ * the guest and MPI_Init with all signals blocked, objects, the cut's own, and only then the threads.
+ */
+#include "shim/restart.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ckpt_hooks.h"
+#include "shim/cut.h"
+#include "shim/remake.h"
+
+#pragma weak ckpt_launch_environment
+
+/*
+ * Ranks find each other's memory by process number, and after a restart two ranks on one node may have
+ * the same in namespaces of their own: data would come from the wrong one.
+ */
+static const char no_cma[] = "OMPI_MCA_btl_vader_single_copy_mechanism=none";
+
+static bool is_no_cma(const char *e)
+{
+	return strncmp(e, no_cma, sizeof("OMPI_MCA_btl_vader_single_copy_mechanism")) == 0;
+}
+
+/* In one block; NULL: no memory. */
+static char **launch_env(void)
+{
+	const char *block = ckpt_launch_environment ? ckpt_launch_environment() : NULL;
+	size_t n = 2;
+	char **ret;
+
+	for (const char *e = block; e && *e; e += strlen(e) + 1)
+		n++;
+	ret = calloc(n, sizeof(*ret));
+	if (!ret)
+		return NULL;
+	n = 0;
+	for (const char *e = block; e && *e; e += strlen(e) + 1)
+		if (!is_no_cma(e))
+			ret[n++] = (char *)e;
+	ret[n] = (char *)no_cma;
+	return ret;
+}
+
+/* Every rank's objects are made in the same order where they have members in common. */
+static int objects_again(struct ckpti_err *err)
+{
+	int r = ckpti_mpi_errhandlers_again(err);
+
+	if (r == 0)
+		r = ckpti_mpi_infos_again(err);
+	if (r == 0)
+		r = ckpti_mpi_ops_again(err);
+	if (r == 0)
+		r = ckpti_mpi_types_again(err);
+	if (r == 0)
+		r = ckpti_mpi_groups_again(err);
+	if (r == 0)
+		r = ckpti_mpi_comms_again(err);
+	if (r == 0)
+		r = ckpti_mpi_windows_again(err);
+	if (r == 0)
+		r = ckpti_mpi_files_again(err);
+	return r;
+}
+
+int ckpti_mpi_save(struct ckpti_err *err)
+{
+	int r = ckpti_mpi_infos_save(err);
+
+	if (r == 0)
+		r = ckpti_mpi_ops_save(err);
+	if (r == 0)
+		r = ckpti_mpi_types_save(err);
+	if (r == 0)
+		r = ckpti_mpi_groups_save(err);
+	if (r == 0)
+		r = ckpti_mpi_comms_save(err);
+	if (r == 0)
+		r = ckpti_mpi_windows_save(err);
+	if (r == 0)
+		r = ckpti_mpi_files_save(err);
+	ckpti_mpi_clock_save();
+	return r;
+}
+
+static int new_life(struct ckpti_err *err)
+{
+	char **env = launch_env();
+	int r;
+
+	if (!env)
+		return ckpti_err(err, -ENOMEM, "no memory for the launch's environment");
+	r = ckpti_mpi_load(env, err);
+	free(env);
+	if (r == 0 && ckpti_mpi_running) {
+		r = ckpti_mpi_start_again(err);
+		if (r == 0)
+			r = objects_again(err);
+		if (r == 0)
+			r = ckpti_mpi_cut_restarted(err);
+	}
+	return r;
+}
+
+static bool lost;
+
+void ckpti_mpi_lost(void)
+{
+	lost = true;
+	ckpti_mpi_hold_back(true);
+	ckpti_guest_lost();
+	ckpti_mpi_clock_again();
+}
+
+/* Without a guest every thread would wait for ever at its next call. */
+void ckpti_mpi_restart(void)
+{
+	struct ckpti_err err = {0};
+
+	if (!lost)
+		return;
+	lost = false;
+	if (new_life(&err) < 0) {
+		/* Not exit(): the application's buffers are those of the checkpoint. */
+		(void)dprintf(STDERR_FILENO,
+			      "posix-ckpt: MPI: cannot go on after the restart: %s\n", err.text);
+		_exit(1);
+	}
+	ckpti_mpi_hold_back(false);
+}
