@@ -166,6 +166,19 @@ static long fcntl_call(long *arg)
 	return r;
 }
 
+int ckpti_guest_fd_take(int fd)
+{
+	return (int)move(fd);
+}
+
+void ckpti_guest_fd_close(int fd)
+{
+	if (fd < 0)
+		return;
+	set_bit(owned, (unsigned int)fd, false);
+	(void)raw(SYS_close, fd, 0, 0, 0, 0, 0);
+}
+
 static void forget(unsigned int first, unsigned int last)
 {
 	for (unsigned int fd = first; fd < MAX_FDS && fd <= last; fd++)

@@ -149,6 +149,9 @@ int ckpti_guest_check_counts(struct ckpti_err *err);
 bool ckpti_guest_has_addr(uintptr_t addr);
 bool ckpti_guest_has_range(uintptr_t start, uintptr_t end);
 bool ckpti_guest_has_fd(int fd);
+/* A descriptor of ours that must not be in an image: it is treated as the guest's.  The new number. */
+int ckpti_guest_fd_take(int fd);
+void ckpti_guest_fd_close(int fd);
 bool ckpti_guest_has_task(int tid);
 /* A thread that is inside, -1 if it is not known which; 0: none.  Sure only while all threads stand. */
 int ckpti_guest_inside(void);

@@ -93,6 +93,8 @@ int ckpti_mpi_message_deliver(struct ckpti_mpi_message *m, void *buf, int count,
 	MPI_Status got = {0};
 	int ret;
 
+	if (m->taking)
+		(void)ckpti_mpi_request_wait(ckpti_guest_self, m->taking, MPI_STATUS_IGNORE);
 	/* One at a time: all have the same tag. */
 	(void)pthread_mutex_lock(&lock);
 	ret = GUEST(MPI_Sendrecv, m->bytes, (int)m->status._ucount, byte, 0, 0, buf, count, real, 0,
@@ -215,7 +217,8 @@ static int receive_matched(struct ckpti_guest_thread *self, void *buf, int count
 	} else {
 		real = ckpti_mpi_real(h);
 		ckpti_guest_enter(self);
-		ret = ckpti_mpi.MPI_Imrecv(buf, count, ckpti_mpi_real(type), &real, &request->real);
+		ret = ckpti_mpi.MPI_Imrecv(buf, count, ckpti_mpi_real(type), &real,
+					   (MPI_Request *)&request->real);
 		ckpti_guest_leave(self);
 		if (ret == MPI_SUCCESS)
 			request->request.active = 1;

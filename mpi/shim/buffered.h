@@ -12,7 +12,8 @@
 struct ckpti_mpi_message {
 	MPI_Status status; /* with the number of bytes */
 	struct ckpti_mpi_message *next;
-	char *bytes; /* as MPI_Unpack() takes them */
+	char *bytes;
+	struct ckpti_mpi_handle *taking; /* brings them in; a drain that is given up may leave it */
 };
 
 /* NULL: no memory. */

@@ -9,6 +9,7 @@
  */
 #include "shim/shim.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -41,7 +42,7 @@ struct user_function {
 	struct ckpti_mpi_handle *handle; /* the newest op of it that is not freed */
 	enum ckpti_mpi_kind kind;        /* of the object that an error handler is for */
 	bool fortran;
-	void *real; /* the guest's error handler that calls it, the newest one */
+	void *real; /* the guest's error handler that calls it; there is one, and it stays */
 };
 
 struct thunks {
@@ -244,12 +245,23 @@ int ckpti_mpi_error_thunk_of(const void *real)
 	return -1;
 }
 
-void *ckpti_mpi_error_thunk_again(int number)
+void *ckpti_mpi_error_thunk(int number)
 {
-	if (number < 0)
-		return NULL;
-	errors.user[number].real = guest_handler(errors.user[number].kind, number);
-	return errors.user[number].real;
+	return number < 0 ? NULL : errors.user[number].real;
+}
+
+int ckpti_mpi_error_thunks_again(struct ckpti_err *err)
+{
+	for (int i = 0; i < THUNKS; i++) {
+		struct user_function *u = &errors.user[i];
+
+		if (!u->function)
+			continue;
+		u->real = guest_handler(u->kind, i);
+		if (!u->real)
+			return ckpti_err(err, -EIO, "an error handler cannot be made again");
+	}
+	return 0;
 }
 
 static int error_create(enum ckpti_mpi_kind kind, void *function, bool fortran,
@@ -261,21 +273,28 @@ static int error_create(enum ckpti_mpi_kind kind, void *function, bool fortran,
 
 	if (number < 0)
 		return MPI_ERR_OTHER;
-	real = guest_handler(kind, number);
+	real = errors.user[number].real;
+	if (!real)
+		real = errors.user[number].real = guest_handler(kind, number);
 	if (!real)
 		return MPI_ERR_OTHER;
-	/* It may lie where an older one lay that is gone. */
-	(void)pthread_mutex_lock(&lock);
-	for (int i = 0; i < THUNKS; i++)
-		if (errors.user[i].real == real)
-			errors.user[i].real = NULL;
-	errors.user[number].real = real;
-	(void)pthread_mutex_unlock(&lock);
 	h = ckpti_mpi_out(CKPTI_MPI_ERRHANDLER, real);
 	h->callback = number;
 	*errhandler = (MPI_Errhandler)h;
 	return MPI_SUCCESS;
 }
+
+/* The guest's stays: communicators that have it may be made again in a new life. */
+int PMPI_Errhandler_free(MPI_Errhandler *errhandler)
+{
+	struct ckpti_mpi_handle *h = errhandler ? (void *)*errhandler : NULL;
+
+	if (!h || h == ckpti_mpi_null(CKPTI_MPI_ERRHANDLER))
+		return MPI_ERR_ARG;
+	*errhandler = ckpti_mpi_after(CKPTI_MPI_ERRHANDLER, h, ckpti_mpi_real(MPI_ERRHANDLER_NULL));
+	return MPI_SUCCESS;
+}
+CKPTI_MPI_WEAK(MPI_Errhandler_free)
 
 int PMPI_Comm_create_errhandler(MPI_Comm_errhandler_function *function, MPI_Errhandler *errhandler)
 {
@@ -449,6 +468,7 @@ int PMPI_Grequest_start(MPI_Grequest_query_function *query_fn, MPI_Grequest_free
 		return ret;
 	}
 	g->handle = ckpti_mpi_request_new(real);
+	g->handle->request.operation = CKPTI_MPI_GENERAL;
 	*request = (MPI_Request)g->handle;
 	return MPI_SUCCESS;
 }

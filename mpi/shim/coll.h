@@ -78,11 +78,26 @@ static inline void ckpti_mpi_coll_end(struct ckpti_guest_thread *self)
 #define GUEST_COLL(handle, name, ...)                                                         \
 	({                                                                                    \
 		struct ckpti_guest_thread *coll_ = ckpti_mpi_coll_begin(handle, #name);       \
-		__typeof__(ckpti_mpi.name(__VA_ARGS__)) done_ = GUEST(name, __VA_ARGS__);     \
+		int done_ = GUEST(name, ##__VA_ARGS__);                                       \
                                                                                               \
 		ckpti_mpi_coll_end(coll_);                                                    \
 		done_;                                                                        \
 	})
+
+void ckpti_mpi_rma_open(struct ckpti_mpi_coll *c, const char *call);
+
+/* An operation of a window.  The first one after a fence opens an epoch. */
+static inline struct ckpti_guest_thread *ckpti_mpi_rma_begin(const void *win, const char *call)
+{
+	struct ckpti_mpi_coll *c = ckpti_mpi_coll(win);
+
+	if (__builtin_expect(c && !c->exclusive && !c->shared && !c->fence, 0))
+		ckpti_mpi_rma_open(c, call);
+	return ckpti_mpi_call_begin();
+}
+
+/* A request of a persistent collective call was made. */
+void ckpti_mpi_request_recurs(MPI_Request request);
 
 /* MPI_COMM_WORLD and MPI_COMM_SELF, when MPI is up. */
 void ckpti_mpi_colls_begin(void);

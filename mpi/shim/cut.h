@@ -17,10 +17,9 @@
  * What a new life must do before the latter: give each struct ckpti_guest_thread of the list (its
  * address stays) a TCB of the fresh guest; fill `real` of all handles but requests and messages; call
  * ckpti_mpi_control_start() as after any MPI_Init.  The gate is closed all the while: only the thread
- * that does this enters the guest, for it has called ckpti_mpi_cut_begin() (ckpti_mpi_gate_exempt).
+ * that does this enters the guest, for it has called ckpti_mpi_cut_begin() (ckpti_mpi_gate_exempt() in gate.h).
  *
- * ckpti_mpi_cut_register() makes the library call the first two.  In a new life the library's thread
- * calls nothing of ours but what the restart has registered.
+ * hooks.c makes the library's thread call all of them.
  */
 #ifndef CKPT_MPI_CUT_H
 #define CKPT_MPI_CUT_H
@@ -35,9 +34,6 @@ int ckpti_mpi_cut_begin(struct ckpti_err *err);
 void ckpti_mpi_cut_end(bool failed);
 int ckpti_mpi_cut_restarted(struct ckpti_err *err);
 
-/* With libckpt: ckpt_setup(CKPT_HANDLE-like) functions that call begin and end. */
-void ckpti_mpi_cut_register(void);
-
 /* A cut stands: the gate is closed and the drain is done.  Also in a signal handler. */
 bool ckpti_mpi_cut_stands(void);
 
@@ -49,8 +45,5 @@ bool ckpti_mpi_cut_stands(void);
 int ckpti_mpi_control_start(struct ckpti_err *err);
 /* In a forked child, and before a new life's start: forget them. */
 void ckpti_mpi_control_forget(void);
-
-/* The calling thread enters the guest although the gate is closed. */
-void ckpti_mpi_gate_exempt(bool on);
 
 #endif

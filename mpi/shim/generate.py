@@ -27,7 +27,7 @@ Init Init_thread Is_thread_main Finalize Initialized Finalized Abort Pcontrol
 Comm_size Comm_rank Wtime Wtick
 Alloc_mem Free_mem Win_allocate Win_allocate_shared Win_free
 Comm_free Comm_disconnect Type_free Comm_dup Comm_dup_with_info Comm_idup Type_dup
-Op_create Errhandler_create Comm_create_errhandler Win_create_errhandler File_create_errhandler
+Op_create Errhandler_create Errhandler_free Comm_create_errhandler Win_create_errhandler File_create_errhandler
 Grequest_start Register_datarep
 Comm_create_keyval Type_create_keyval Win_create_keyval Keyval_create
 Comm_free_keyval Type_free_keyval Win_free_keyval Keyval_free
@@ -36,8 +36,35 @@ Comm_get_attr Type_get_attr Win_get_attr Attr_get
 Comm_delete_attr Type_delete_attr Win_delete_attr Attr_delete
 Status_f2c Status_c2f T_cvar_handle_alloc T_pvar_handle_alloc
 Comm_c2f Type_c2f Op_c2f Group_c2f Request_c2f Win_c2f File_c2f Info_c2f Errhandler_c2f Message_c2f
+Send Ssend Rsend Bsend Recv Sendrecv Sendrecv_replace Isend Issend Irsend Ibsend Irecv
+Send_init Ssend_init Rsend_init Bsend_init Recv_init Start Startall Buffer_attach Buffer_detach
+Probe Iprobe Mprobe Improbe Mrecv Imrecv Request_free Request_get_status Cancel
+Wait Waitall Waitany Waitsome Test Testall Testany Testsome
+Win_lock Win_unlock Win_lock_all Win_unlock_all Win_start Win_complete Win_post Win_wait Win_test
+Win_fence
 Comm_f2c Type_f2c Op_f2c Group_f2c Request_f2c Win_f2c File_f2c Info_f2c Errhandler_f2c Message_f2c
 """.split())
+
+# How a cut treats calls (coll.h): all members take part, and the call is counted for the object that is
+# their first handle.
+COLLECTIVE = re.compile(
+    r"^MPI_((Neighbor_)?(All)?(gatherv?|toall[vw]?)|Allreduce|Barrier|Bcast|Exscan|Gatherv?|Reduce|"
+    r"Reduce_scatter|Reduce_scatter_block|Scan|Scatterv?|"
+    r"Cart_create|Cart_sub|Graph_create|Dist_graph_create(_adjacent)?|"
+    r"Comm_(create|split|split_type|set_info)|Intercomm_(create|merge)|"
+    r"Win_(create|create_dynamic|set_info)|"
+    r"File_(open|close|set_size|preallocate|set_info|set_view|set_atomicity|sync|seek_shared)|"
+    r"File_(read|write)(_at)?_all(_begin|_end)?|File_(read|write)_ordered(_begin|_end)?|"
+    r"I(neighbor_)?(all)?(gatherv?|toall[vw]?)|Iallreduce|Ibarrier|Ibcast|Iexscan|Igatherv?|Ireduce|"
+    r"Ireduce_scatter|Ireduce_scatter_block|Iscan|Iscatterv?|File_i(read|write)(_at)?_all)$")
+# They synchronize ranks, but not all members of an object: none runs during a cut.
+SYNCHRONIZING = {"MPI_Comm_create_group", "MPI_Comm_accept", "MPI_Comm_connect", "MPI_Comm_join",
+                 "MPI_Comm_spawn", "MPI_Comm_spawn_multiple"}
+# Members find the new communicator's name by themselves.
+ALONE = {"MPI_Comm_create_group", "MPI_Intercomm_create"}
+# Operations of a window, which belong to an epoch.
+IN_EPOCH = re.compile(r"^MPI_(Put|Get|Accumulate|Get_accumulate|Fetch_and_op|Compare_and_swap|R(put|get|"
+                      r"accumulate|get_accumulate))$")
 
 # The object is given in and may be null afterwards.
 IN_OUT = re.compile(r"_(free|close|commit)$|^MPI_(Cancel|Wait|Test|Start|Mrecv|Imrecv)$")
@@ -62,9 +89,6 @@ IN_OUT_ARRAYS = {"array_of_requests"}
 
 # What a new life must know and MPI does not tell: said to remake_*.c after success.
 NOTES = {
-    "MPI_Win_fence": "ckpti_mpi_win_fenced(win, assert)",
-    "MPI_Win_lock_all": "ckpti_mpi_win_locked(win, true)",
-    "MPI_Win_unlock_all": "ckpti_mpi_win_locked(win, false)",
     "MPI_Win_attach": "ckpti_mpi_win_attached(win, base, size)",
     "MPI_Win_detach": "ckpti_mpi_win_detached(win, base)",
     "MPI_File_open": "ckpti_mpi_file_opened(*fh, filename)",
@@ -143,6 +167,7 @@ class Function:
         self.before, self.arguments, self.after, self.last = [], [], [], []
         self.parameters = split_parameters(parameters)
         self.failed = False
+        self.key = None
         for parameter in self.parameters:
             self.add(*parameter)
         note = NOTES.get(name, "ckpti_mpi_file_shared(fh)" if SHARED_POSITION.match(name) else None)
@@ -153,6 +178,8 @@ class Function:
         base = ctype.replace("const", "").replace("*", "").strip()
         pointer = "*" in ctype or suffix
         kind = HANDLES.get(base)
+        if kind in ("COMM", "WIN", "FILE") and not self.key and not suffix:
+            self.key = f"*{name}" if pointer else name
         if not kind:
             self.arguments.append(name)
         elif not pointer:
@@ -171,6 +198,13 @@ class Function:
             made = "ckpti_mpi_request_new" if kind == "REQUEST" else "ckpti_mpi_out"
             first = "" if kind == "REQUEST" else f"CKPTI_MPI_{kind}, "
             self.after.append(f"if (ret == MPI_SUCCESS && {name})\n\t\t*{name} = {made}({first}g_{name});")
+            if kind in ("COMM", "WIN", "FILE") and self.name in ALONE:
+                self.after.append(f"if (ret == MPI_SUCCESS)\n\t\tckpti_mpi_coll_made_alone(*{name});")
+            elif kind in ("COMM", "WIN", "FILE") and COLLECTIVE.match(self.name):
+                self.after.append(
+                    f"if (ret == MPI_SUCCESS)\n\t\tckpti_mpi_coll_made({self.key}, *{name});")
+            if kind == "REQUEST" and self.name.startswith("MPIX_"):
+                self.after.append("if (ret == MPI_SUCCESS)\n\t\tckpti_mpi_request_recurs(*request);")
 
     def add_array(self, base, kind, name, const):
         count = COUNTS.get((self.name, name), COUNTS.get(("*", name)))
@@ -202,21 +236,36 @@ class Function:
         parameters = ", ".join(p[3] for p in self.parameters) or "void"
         plain = f"P{self.name}" if has_profile else self.name
         space = "" if self.ret.endswith("*") else " "
+        end = "ckpti_mpi_call_end(self);"
+        if COLLECTIVE.match(self.name):
+            begin = f'ckpti_mpi_coll_begin({self.key}, "{self.name}")'
+            end = "ckpti_mpi_coll_end(self);"
+        elif self.name in SYNCHRONIZING:
+            begin = f'ckpti_mpi_coll_begin(NULL, "{self.name}")'
+            end = "ckpti_mpi_coll_end(self);"
+        elif IN_EPOCH.match(self.name):
+            begin = f'ckpti_mpi_rma_begin({self.key}, "{self.name}")'
+        else:
+            begin = "ckpti_mpi_call_begin()"
+        opens, closes = self.name.endswith("_begin"), self.name.endswith("_end")
         lines = [f"{self.ret}{space}{plain}({parameters})", "{",
-                 "\tstruct ckpti_guest_thread *self = ckpti_mpi_self();",
+                 f"\tstruct ckpti_guest_thread *self = {begin};",
                  f"\t__typeof__(ckpti_mpi.{self.name}) call = ckpti_mpi.{self.name};"]
         lines += [f"\t{line}" for line in self.before]
         lines += [f"\t{self.ret} ret;", ""]
         if self.failed:
             names = [p[1] for p in self.parameters if p[2] and HANDLES.get(
                 p[0].replace("const", "").strip())]
-            lines += ["\tif (" + " || ".join(f"!g_{n}" for n in names) + ")",
-                      "\t\treturn MPI_ERR_NO_MEM;"]
+            lines += ["\tif (" + " || ".join(f"!g_{n}" for n in names) + ") {",
+                      f"\t\t{end}", "\t\treturn MPI_ERR_NO_MEM;", "\t}"]
         lines += ["\tckpti_guest_enter(self);",
                   f"\tret = call({', '.join(self.arguments)});",
                   "\tckpti_guest_leave(self);"]
         lines += [f"\t{line}" for line in self.after + self.last]
-        lines += ["\treturn ret;", "}"]
+        if COLLECTIVE.match(self.name) and (opens or closes):
+            sign = "add" if opens else "sub"
+            lines += [f"\t(void)__atomic_{sign}_fetch(&ckpti_mpi_epochs, 1, __ATOMIC_SEQ_CST);"]
+        lines += [f"\t{end}", "\treturn ret;", "}"]
         if plain != self.name:
             lines.append(f"CKPTI_MPI_WEAK({self.name})")
         return "\n".join(lines) + "\n"

@@ -95,7 +95,7 @@ struct ckpti_mpi_handle {
 		struct { /* of a communicator, window or file */
 			struct ckpti_mpi_coll *coll; /* coll.h */
 			void *regions; /* window: what is attached to it, see remake_win.c */
-			bool fenced, locked_all, shared_position; /* window, file: see remake.h */
+			bool fenced, shared_position; /* window, file: see remake.h */
 		};
 		struct { /* of a datatype: by requests, and put off until there are none */
 			int uses, frees;

@@ -13,9 +13,6 @@
 #include "ckpt.h"
 #include "ckpt_hooks.h"
 #include "shim/cut.h"
-#pragma weak ckpti_mpi_cut_begin
-#pragma weak ckpti_mpi_cut_end
-
 #include "shim/restart.h"
 
 /* Without libckpt there is nobody to tell. */

@@ -335,10 +335,10 @@ int PMPI_Finalize(void)
 {
 	int ret = ckpti_mpi_attrs_delete((void *)MPI_COMM_SELF);
 
-	ckpti_mpi_running = false;
 	if (ret == MPI_SUCCESS)
-		ret = GUEST(MPI_Finalize);
+		ret = GUEST_COLL(MPI_COMM_WORLD, MPI_Finalize);
 	if (ret == MPI_SUCCESS) {
+		ckpti_mpi_running = false;
 		state = ENDED;
 		ompi_mpi_state = 5; /* OMPI_MPI_STATE_FINALIZE_COMPLETED */
 	}

@@ -4,7 +4,7 @@
  * memory that MPI hands to the application must be the application's, or it would be lost with the
  * guest.
  */
-#include "shim/shim.h"
+#include "shim/request.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -15,46 +15,56 @@ unsigned int ckpti_mpi_shared_windows;
 
 /* ---- duplication and end --------------------------------------------------------------------- */
 
-static int comm_made(int ret, MPI_Comm from, MPI_Comm real, MPI_Comm *newcomm)
+/* Ends the collective call: the user's functions for attributes may call MPI. */
+static int comm_made(int ret, struct ckpti_guest_thread *coll, MPI_Comm from, MPI_Comm real,
+		     MPI_Comm *newcomm)
 {
+	if (ret == MPI_SUCCESS) {
+		*newcomm = ckpti_mpi_out(CKPTI_MPI_COMM, real);
+		ckpti_mpi_coll_made(from, *newcomm);
+	}
+	ckpti_mpi_coll_end(coll);
 	if (ret != MPI_SUCCESS)
 		return ret;
-	*newcomm = ckpti_mpi_out(CKPTI_MPI_COMM, real);
 	return ckpti_mpi_attrs_copy((void *)from, (void *)*newcomm);
 }
 
 int PMPI_Comm_dup(MPI_Comm comm, MPI_Comm *newcomm)
 {
+	struct ckpti_guest_thread *coll = ckpti_mpi_coll_begin(comm, "MPI_Comm_dup");
 	MPI_Comm real = NULL;
 	int ret = GUEST(MPI_Comm_dup, ckpti_mpi_real(comm), &real);
 
-	return comm_made(ret, comm, real, newcomm);
+	return comm_made(ret, coll, comm, real, newcomm);
 }
 CKPTI_MPI_WEAK(MPI_Comm_dup)
 
 int PMPI_Comm_dup_with_info(MPI_Comm comm, MPI_Info info, MPI_Comm *newcomm)
 {
+	struct ckpti_guest_thread *coll = ckpti_mpi_coll_begin(comm, "MPI_Comm_dup_with_info");
 	MPI_Comm real = NULL;
 	int ret = GUEST(MPI_Comm_dup_with_info, ckpti_mpi_real(comm), ckpti_mpi_real(info), &real);
 
-	return comm_made(ret, comm, real, newcomm);
+	return comm_made(ret, coll, comm, real, newcomm);
 }
 CKPTI_MPI_WEAK(MPI_Comm_dup_with_info)
 
 /* The guest writes the new one when the request ends. */
 int PMPI_Comm_idup(MPI_Comm comm, MPI_Comm *newcomm, MPI_Request *request)
 {
-	struct ckpti_mpi_handle *h;
+	struct ckpti_guest_thread *coll = ckpti_mpi_coll_begin(comm, "MPI_Comm_idup");
+	struct ckpti_mpi_handle *h = ckpti_mpi_handle_new(CKPTI_MPI_COMM);
 	MPI_Request real = NULL;
-	int ret;
+	int ret = GUEST(MPI_Comm_idup, ckpti_mpi_real(comm), (MPI_Comm *)&h->real, &real);
 
-	(void)ckpti_mpi_self();
-	h = ckpti_mpi_handle_new(CKPTI_MPI_COMM);
-	ret = GUEST(MPI_Comm_idup, ckpti_mpi_real(comm), (MPI_Comm *)&h->real, &real);
+	if (ret == MPI_SUCCESS) {
+		*newcomm = (MPI_Comm)h;
+		*request = ckpti_mpi_request_new(real);
+		ckpti_mpi_coll_made_like(comm, h);
+	}
+	ckpti_mpi_coll_end(coll);
 	if (ret != MPI_SUCCESS)
 		return ret;
-	*newcomm = (MPI_Comm)h;
-	*request = ckpti_mpi_request_new(real);
 	return ckpti_mpi_attrs_copy((void *)comm, h);
 }
 CKPTI_MPI_WEAK(MPI_Comm_idup)
@@ -74,11 +84,13 @@ CKPTI_MPI_WEAK(MPI_Type_dup)
 int PMPI_Comm_free(MPI_Comm *comm)
 {
 	int ret = ckpti_mpi_attrs_delete((void *)*comm);
+	struct ckpti_guest_thread *coll = ckpti_mpi_coll_begin(*comm, "MPI_Comm_free");
 	MPI_Comm real = ckpti_mpi_real(*comm);
 
 	if (ret == MPI_SUCCESS)
 		ret = GUEST(MPI_Comm_free, &real);
 	*comm = ckpti_mpi_after(CKPTI_MPI_COMM, *comm, real);
+	ckpti_mpi_coll_end(coll);
 	return ret;
 }
 CKPTI_MPI_WEAK(MPI_Comm_free)
@@ -86,24 +98,52 @@ CKPTI_MPI_WEAK(MPI_Comm_free)
 int PMPI_Comm_disconnect(MPI_Comm *comm)
 {
 	int ret = ckpti_mpi_attrs_delete((void *)*comm);
+	struct ckpti_guest_thread *coll = ckpti_mpi_coll_begin(*comm, "MPI_Comm_disconnect");
 	MPI_Comm real = ckpti_mpi_real(*comm);
 
 	if (ret == MPI_SUCCESS)
 		ret = GUEST(MPI_Comm_disconnect, &real);
 	*comm = ckpti_mpi_after(CKPTI_MPI_COMM, *comm, real);
+	ckpti_mpi_coll_end(coll);
 	return ret;
 }
 CKPTI_MPI_WEAK(MPI_Comm_disconnect)
 
+static int type_end(MPI_Datatype *type)
+{
+	struct ckpti_guest_thread *self = ckpti_mpi_call_begin();
+	struct ckpti_mpi_handle *h = (void *)*type;
+	MPI_Datatype real = ckpti_mpi_real(h);
+	int ret = MPI_SUCCESS;
+
+	/* A request that has not ended may have to be started again in a new life. */
+	if (h && !h->predefined && __atomic_load_n(&h->uses, __ATOMIC_SEQ_CST)) {
+		(void)__atomic_add_fetch(&h->frees, 1, __ATOMIC_SEQ_CST);
+		*type = ckpti_mpi_null(CKPTI_MPI_DATATYPE);
+	} else {
+		ret = GUEST(MPI_Type_free, &real);
+		*type = ckpti_mpi_after(CKPTI_MPI_DATATYPE, h, real);
+	}
+	ckpti_mpi_call_end(self);
+	return ret;
+}
+
+void ckpti_mpi_type_unused(struct ckpti_mpi_handle *type)
+{
+	int n = __atomic_exchange_n(&type->frees, 0, __ATOMIC_SEQ_CST);
+
+	while (n--) {
+		MPI_Datatype t = (MPI_Datatype)type;
+
+		(void)type_end(&t);
+	}
+}
+
 int PMPI_Type_free(MPI_Datatype *type)
 {
 	int ret = ckpti_mpi_attrs_delete((void *)*type);
-	MPI_Datatype real = ckpti_mpi_real(*type);
 
-	if (ret == MPI_SUCCESS)
-		ret = GUEST(MPI_Type_free, &real);
-	*type = ckpti_mpi_after(CKPTI_MPI_DATATYPE, *type, real);
-	return ret;
+	return ret == MPI_SUCCESS ? type_end(type) : ret;
 }
 CKPTI_MPI_WEAK(MPI_Type_free)
 
@@ -111,6 +151,7 @@ int PMPI_Win_free(MPI_Win *win)
 {
 	struct ckpti_mpi_handle *h = (void *)*win;
 	int ret = ckpti_mpi_attrs_delete(h);
+	struct ckpti_guest_thread *coll = ckpti_mpi_coll_begin(h, "MPI_Win_free");
 	MPI_Win real = ckpti_mpi_real(h);
 
 	if (ret == MPI_SUCCESS)
@@ -118,6 +159,7 @@ int PMPI_Win_free(MPI_Win *win)
 	if (ret == MPI_SUCCESS && h->guest_memory)
 		(void)__atomic_sub_fetch(&ckpti_mpi_shared_windows, 1, __ATOMIC_SEQ_CST);
 	*win = ckpti_mpi_after(CKPTI_MPI_WIN, *win, real);
+	ckpti_mpi_coll_end(coll);
 	return ret;
 }
 CKPTI_MPI_WEAK(MPI_Win_free)
@@ -193,41 +235,48 @@ int PMPI_Win_allocate(MPI_Aint size, int disp_unit, MPI_Info info, MPI_Comm comm
 		      MPI_Win *win)
 {
 	void *memory = memory_new(size);
+	struct ckpti_guest_thread *coll;
 	struct ckpti_mpi_handle *h;
 	MPI_Win real = NULL;
 	int ret;
 
 	if (!memory)
 		return MPI_ERR_NO_MEM;
+	coll = ckpti_mpi_coll_begin(comm, "MPI_Win_allocate");
 	ret = GUEST(MPI_Win_create, memory, size, disp_unit, ckpti_mpi_real(info),
 		    ckpti_mpi_real(comm), &real);
-	if (ret != MPI_SUCCESS) {
+	if (ret == MPI_SUCCESS) {
+		h = ckpti_mpi_out(CKPTI_MPI_WIN, real);
+		h->memory = memory;
+		*(void **)baseptr = memory;
+		*win = (MPI_Win)h;
+		ckpti_mpi_coll_made(comm, h);
+	} else {
 		free(memory);
-		return ret;
 	}
-	h = ckpti_mpi_out(CKPTI_MPI_WIN, real);
-	h->memory = memory;
-	*(void **)baseptr = memory;
-	*win = (MPI_Win)h;
-	return MPI_SUCCESS;
+	ckpti_mpi_coll_end(coll);
+	return ret;
 }
 CKPTI_MPI_WEAK(MPI_Win_allocate)
 
 int PMPI_Win_allocate_shared(MPI_Aint size, int disp_unit, MPI_Info info, MPI_Comm comm,
 			     void *baseptr, MPI_Win *win)
 {
+	struct ckpti_guest_thread *coll = ckpti_mpi_coll_begin(comm, "MPI_Win_allocate_shared");
 	struct ckpti_mpi_handle *h;
 	MPI_Win real = NULL;
 	int ret = GUEST(MPI_Win_allocate_shared, size, disp_unit, ckpti_mpi_real(info),
 			ckpti_mpi_real(comm), baseptr, &real);
 
-	if (ret != MPI_SUCCESS)
-		return ret;
-	h = ckpti_mpi_out(CKPTI_MPI_WIN, real);
-	h->guest_memory = true;
-	(void)__atomic_add_fetch(&ckpti_mpi_shared_windows, 1, __ATOMIC_SEQ_CST);
-	*win = (MPI_Win)h;
-	return MPI_SUCCESS;
+	if (ret == MPI_SUCCESS) {
+		h = ckpti_mpi_out(CKPTI_MPI_WIN, real);
+		h->guest_memory = true;
+		(void)__atomic_add_fetch(&ckpti_mpi_shared_windows, 1, __ATOMIC_SEQ_CST);
+		*win = (MPI_Win)h;
+		ckpti_mpi_coll_made(comm, h);
+	}
+	ckpti_mpi_coll_end(coll);
+	return ret;
 }
 CKPTI_MPI_WEAK(MPI_Win_allocate_shared)
 

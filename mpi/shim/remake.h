@@ -19,6 +19,14 @@
 void *ckpti_mpi_note(struct ckpti_mpi_handle *h, size_t size);
 void ckpti_mpi_recipe_drop(struct ckpti_mpi_handle *h);
 
+/*
+ * The handles of a kind that have a recipe, in an order that is the same on all ranks: that of the
+ * numbers by which the ranks know their objects (coll.h).  For the caller to free; NULL: no memory.
+ */
+struct ckpti_mpi_handle **ckpti_mpi_in_order(enum ckpti_mpi_kind kind, size_t *ret_n);
+/* For messages about an object that is made again. */
+int ckpti_mpi_order_tag(const struct ckpti_mpi_handle *h);
+
 /* -EIO and a text, when a call of the guest has failed. */
 int ckpti_mpi_check(int ret, const char *call, struct ckpti_err *err);
 
@@ -58,7 +66,6 @@ int ckpti_mpi_type_part(MPI_Datatype real, struct ckpti_mpi_handle **ret, struct
 /* ---- notes: what MPI would not tell, when the call has succeeded ---------------------------------- */
 
 void ckpti_mpi_win_fenced(MPI_Win win, int assertion);
-void ckpti_mpi_win_locked(MPI_Win win, bool locked);
 void ckpti_mpi_win_attached(MPI_Win win, void *base, MPI_Aint size);
 void ckpti_mpi_win_detached(MPI_Win win, const void *base);
 void ckpti_mpi_file_opened(MPI_File file, const char *name);
@@ -66,6 +73,7 @@ void ckpti_mpi_file_shared(MPI_File file);
 
 /* ---- the kinds ---------------------------------------------------------------------------------- */
 
+void ckpti_mpi_errhandlers_save(void);
 int ckpti_mpi_errhandlers_again(struct ckpti_err *err);
 int ckpti_mpi_infos_save(struct ckpti_err *err);
 int ckpti_mpi_infos_again(struct ckpti_err *err);
@@ -86,8 +94,9 @@ int ckpti_mpi_files_again(struct ckpti_err *err);
 
 /* The guest has made this error handler from one of ours: which; -1: none. */
 int ckpti_mpi_error_thunk_of(const void *real);
-/* The guest's handler of a thunk, made again in a new life. */
-void *ckpti_mpi_error_thunk_again(int number);
+/* The guest's handler of a thunk; NULL: there is no such thunk. */
+void *ckpti_mpi_error_thunk(int number);
+int ckpti_mpi_error_thunks_again(struct ckpti_err *err);
 void *ckpti_mpi_op_thunk(int number);
 
 #endif

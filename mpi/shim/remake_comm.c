@@ -2,9 +2,6 @@
 /*
  * Communicators in a new life: see remake.h.  By membership, whatever call made them: a communicator
  * without a topology is MPI_Comm_create_group() over the same ranks, and a topology is put on top.
- *
- * All members must make them in the same order.  That is the order of the guest's numbers: Open MPI
- * gives a communicator the same one in all its members, and no two of a process the same.
  */
 #include "shim/remake.h"
 
@@ -14,7 +11,6 @@
 #include "shim/shim.h"
 
 struct recipe {
-	int number;
 	int inter;
 	int topology;
 	struct ckpti_mpi_members local, remote;
@@ -100,7 +96,6 @@ static int save(struct ckpti_mpi_handle *h, struct ckpti_err *err)
 	r = save_settings(h, c, err);
 	if (r < 0 || h->predefined)
 		return r;
-	c->number = GUEST(MPI_Comm_c2f, comm);
 	r = ckpti_mpi_check(GUEST(MPI_Comm_test_inter, comm, &c->inter), "MPI_Comm_test_inter",
 			    err);
 	if (r == 0)
@@ -175,16 +170,16 @@ static int again(struct ckpti_mpi_handle *h, struct ckpti_err *err)
 {
 	const struct recipe *c = h->recipe;
 	MPI_Comm plain = NULL, comm = NULL;
-	int r;
+	int tag = ckpti_mpi_order_tag(h), r;
 
-	r = ckpti_mpi_members_comm(&c->local, c->number, &plain, err);
+	r = ckpti_mpi_members_comm(&c->local, tag, &plain, err);
 	if (r < 0)
 		return r;
 	comm = plain;
 	if (c->inter)
 		r = ckpti_mpi_check(GUEST(MPI_Intercomm_create, plain, 0,
-					  ckpti_mpi_real(MPI_COMM_WORLD), c->remote.rank[0],
-					  c->number, &comm),
+					  ckpti_mpi_real(MPI_COMM_WORLD), c->remote.rank[0], tag,
+					  &comm),
 				    "MPI_Intercomm_create", err);
 	else if (c->topology != MPI_UNDEFINED)
 		r = ckpti_mpi_check(put_topology(c, plain, &comm), "making a topology", err);
@@ -197,34 +192,18 @@ static int again(struct ckpti_mpi_handle *h, struct ckpti_err *err)
 	return r;
 }
 
-static int by_number(const void *a, const void *b)
-{
-	const struct recipe *left = (*(struct ckpti_mpi_handle *const *)a)->recipe;
-	const struct recipe *right = (*(struct ckpti_mpi_handle *const *)b)->recipe;
-
-	return left->number < right->number ? -1 : left->number > right->number;
-}
-
 int ckpti_mpi_comms_again(struct ckpti_err *err)
 {
-	struct ckpti_mpi_handle *world = (void *)MPI_COMM_WORLD, *self = (void *)MPI_COMM_SELF;
-	struct ckpti_mpi_handle *first = ckpti_mpi_handles(CKPTI_MPI_COMM), **list;
+	struct ckpti_mpi_handle *world = (void *)MPI_COMM_WORLD, *self = (void *)MPI_COMM_SELF,
+				**list;
 	size_t n = 0;
 	int r;
 
-	for (struct ckpti_mpi_handle *h = first; h; h = h->next)
-		n++;
-	list = calloc(n + 1, sizeof(struct ckpti_mpi_handle *));
+	for (struct ckpti_mpi_handle *h = ckpti_mpi_handles(CKPTI_MPI_COMM); h; h = h->next)
+		h->real = ckpti_mpi_real(MPI_COMM_NULL);
+	list = ckpti_mpi_in_order(CKPTI_MPI_COMM, &n);
 	if (!list)
 		return ckpti_err(err, -ENOMEM, "no memory for communicators");
-	n = 0;
-	for (struct ckpti_mpi_handle *h = first; h; h = h->next) {
-		if (h->recipe)
-			list[n++] = h;
-		else
-			h->real = ckpti_mpi_real(MPI_COMM_NULL);
-	}
-	qsort(list, n, sizeof(struct ckpti_mpi_handle *), by_number);
 	r = settings_again(world->recipe, world->real, err);
 	if (r == 0)
 		r = settings_again(self->recipe, self->real, err);

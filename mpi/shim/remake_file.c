@@ -157,7 +157,7 @@ static int again(struct ckpti_mpi_handle *h, struct ckpti_err *err)
 	MPI_Comm comm = NULL;
 	int ret, r;
 
-	r = ckpti_mpi_members_comm(&c->members, 0, &comm, err);
+	r = ckpti_mpi_members_comm(&c->members, ckpti_mpi_order_tag(h), &comm, err);
 	if (r < 0)
 		return r;
 	ret = GUEST(MPI_File_open, comm, h->memory, c->amode & ~ONCE, info, &file);
@@ -176,10 +176,12 @@ static int again(struct ckpti_mpi_handle *h, struct ckpti_err *err)
 
 int ckpti_mpi_files_again(struct ckpti_err *err)
 {
-	int r = 0;
+	size_t n = 0;
+	struct ckpti_mpi_handle **list = ckpti_mpi_in_order(CKPTI_MPI_FILE, &n);
+	int r = list ? 0 : ckpti_err(err, -ENOMEM, "no memory for files");
 
-	for (struct ckpti_mpi_handle *h = ckpti_mpi_handles(CKPTI_MPI_FILE); r == 0 && h;
-	     h = h->next)
-		r = again(h, err);
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = again(list[i], err);
+	free(list);
 	return r;
 }

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "shim/coll.h"
 #include "shim/shim.h"
 
 struct chunk {
@@ -42,6 +43,43 @@ void ckpti_mpi_recipe_drop(struct ckpti_mpi_handle *h)
 		free(c);
 	}
 	h->recipe = NULL;
+}
+
+static uint64_t id_of(const struct ckpti_mpi_handle *h)
+{
+	return h->coll ? h->coll->id : 0;
+}
+
+static int by_id(const void *a, const void *b)
+{
+	uint64_t left = id_of(*(struct ckpti_mpi_handle *const *)a);
+	uint64_t right = id_of(*(struct ckpti_mpi_handle *const *)b);
+
+	return left < right ? -1 : left > right;
+}
+
+struct ckpti_mpi_handle **ckpti_mpi_in_order(enum ckpti_mpi_kind kind, size_t *ret_n)
+{
+	struct ckpti_mpi_handle *first = ckpti_mpi_handles(kind), **list;
+	size_t n = 0;
+
+	for (struct ckpti_mpi_handle *h = first; h; h = h->next)
+		n++;
+	list = calloc(n + 1, sizeof(struct ckpti_mpi_handle *));
+	if (!list)
+		return NULL;
+	n = 0;
+	for (struct ckpti_mpi_handle *h = first; h; h = h->next)
+		if (h->recipe)
+			list[n++] = h;
+	qsort(list, n, sizeof(struct ckpti_mpi_handle *), by_id);
+	*ret_n = n;
+	return list;
+}
+
+int ckpti_mpi_order_tag(const struct ckpti_mpi_handle *h)
+{
+	return (int)(id_of(h) % 32768); /* what every MPI allows */
 }
 
 int ckpti_mpi_check(int ret, const char *call, struct ckpti_err *err)

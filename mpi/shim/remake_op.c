@@ -55,19 +55,28 @@ void ckpti_mpi_errors_save(MPI_Errhandler real, struct ckpti_mpi_errors *ret)
 
 MPI_Errhandler ckpti_mpi_errors_again(const struct ckpti_mpi_errors *e)
 {
-	void *real = e->predefined ? e->predefined->real : ckpti_mpi_error_thunk_again(e->callback);
+	void *real = e->predefined ? e->predefined->real : ckpti_mpi_error_thunk(e->callback);
 
 	return real ? real : ckpti_mpi_real(MPI_ERRORS_ARE_FATAL);
 }
 
+/* Those that the application has asked MPI for have no number yet. */
+void ckpti_mpi_errhandlers_save(void)
+{
+	for (struct ckpti_mpi_handle *h = ckpti_mpi_handles(CKPTI_MPI_ERRHANDLER); h; h = h->next)
+		h->callback = ckpti_mpi_error_thunk_of(h->real);
+}
+
 int ckpti_mpi_errhandlers_again(struct ckpti_err *err)
 {
-	for (struct ckpti_mpi_handle *h = ckpti_mpi_handles(CKPTI_MPI_ERRHANDLER); h; h = h->next) {
-		void *real = ckpti_mpi_error_thunk_again(h->callback);
+	int r = ckpti_mpi_error_thunks_again(err);
+	void *real;
 
-		if (!real)
-			return ckpti_err(err, -EIO, "an error handler cannot be made again");
-		ckpti_mpi_handle_again(h, real);
+	if (r < 0)
+		return r;
+	for (struct ckpti_mpi_handle *h = ckpti_mpi_handles(CKPTI_MPI_ERRHANDLER); h; h = h->next) {
+		real = ckpti_mpi_error_thunk(h->callback);
+		ckpti_mpi_handle_again(h, real ? real : ckpti_mpi_real(MPI_ERRORS_ARE_FATAL));
 	}
 	return 0;
 }

@@ -6,8 +6,10 @@
  */
 #include "shim/remake.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
+#include "shim/coll.h"
 #include "shim/shim.h"
 
 /* What MPI does not tell: noted when it happens, in the handle. */
@@ -34,13 +36,6 @@ void ckpti_mpi_win_fenced(MPI_Win win, int assertion)
 	struct ckpti_mpi_handle *h = (void *)win;
 
 	h->fenced = !(assertion & MPI_MODE_NOSUCCEED);
-}
-
-void ckpti_mpi_win_locked(MPI_Win win, bool locked)
-{
-	struct ckpti_mpi_handle *h = (void *)win;
-
-	h->locked_all = locked;
 }
 
 void ckpti_mpi_win_attached(MPI_Win win, void *base, MPI_Aint size)
@@ -148,7 +143,7 @@ static int again(struct ckpti_mpi_handle *h, struct ckpti_err *err)
 	MPI_Win win = NULL;
 	int r, ret = MPI_SUCCESS;
 
-	r = ckpti_mpi_members_comm(&c->members, 0, &comm, err);
+	r = ckpti_mpi_members_comm(&c->members, ckpti_mpi_order_tag(h), &comm, err);
 	if (r == 0)
 		r = ckpti_mpi_check(make(h, c, comm, &win), "making a window", err);
 	if (comm)
@@ -161,7 +156,7 @@ static int again(struct ckpti_mpi_handle *h, struct ckpti_err *err)
 		ret = GUEST(MPI_Win_set_errhandler, win, ckpti_mpi_errors_again(&c->errors));
 	if (ret == MPI_SUCCESS && h->fenced)
 		ret = GUEST(MPI_Win_fence, MPI_MODE_NOPRECEDE, win);
-	if (ret == MPI_SUCCESS && h->locked_all)
+	if (ret == MPI_SUCCESS && h->coll && h->coll->shared)
 		ret = GUEST(MPI_Win_lock_all, 0, win);
 	r = ckpti_mpi_check(ret, "opening a window again", err);
 	if (r == 0)
@@ -171,10 +166,12 @@ static int again(struct ckpti_mpi_handle *h, struct ckpti_err *err)
 
 int ckpti_mpi_windows_again(struct ckpti_err *err)
 {
-	int r = 0;
+	size_t n = 0;
+	struct ckpti_mpi_handle **list = ckpti_mpi_in_order(CKPTI_MPI_WIN, &n);
+	int r = list ? 0 : ckpti_err(err, -ENOMEM, "no memory for windows");
 
-	for (struct ckpti_mpi_handle *h = ckpti_mpi_handles(CKPTI_MPI_WIN); r == 0 && h;
-	     h = h->next)
-		r = again(h, err);
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = again(list[i], err);
+	free(list);
 	return r;
 }

@@ -32,16 +32,13 @@ void ckpti_mpi_request_note(struct ckpti_mpi_handle *h, enum ckpti_mpi_operation
 	r->peer = peer;
 	r->tag = tag;
 	r->comm = comm;
-	if (comm) {
+	if (comm)
 		comm->p2p = true;
-		/* Two threads that post at the same time have no order. */
-		r->order = comm->posted++;
-	}
 	if (is_ours(r->type))
 		(void)__atomic_add_fetch(&r->type->uses, 1, __ATOMIC_SEQ_CST);
 }
 
-static void drop(struct ckpti_mpi_handle *h)
+void ckpti_mpi_request_discard(struct ckpti_mpi_handle *h)
 {
 	struct ckpti_mpi_handle *type = h->request.type;
 
@@ -57,11 +54,12 @@ int ckpti_mpi_request_post_again(struct ckpti_guest_thread *self, struct ckpti_m
 	struct ckpti_mpi_request *r = &h->request;
 	ckpti_mpi_post_f *post = ckpti_mpi_post_call(h);
 	MPI_Datatype type = ckpti_mpi_real(r->type);
-	MPI_Comm comm = r->comm ? ckpti_mpi_real(r->comm->handle) : NULL;
+	/* Of what is no communicator: the guest complains. */
+	MPI_Comm comm = ckpti_mpi_real(r->comm ? (void *)r->comm->handle : (void *)MPI_COMM_NULL);
 	int ret;
 
 	ckpti_guest_enter(self);
-	ret = post(r->buf, r->count, type, r->peer, r->tag, comm, &h->real);
+	ret = post(r->buf, r->count, type, r->peer, r->tag, comm, (MPI_Request *)&h->real);
 	ckpti_guest_leave(self);
 	if (ret == MPI_SUCCESS)
 		ckpti_mpi_request_posted(h);
@@ -139,7 +137,7 @@ int ckpti_mpi_request_give(struct ckpti_mpi_handle *h, MPI_Status *status)
 		*status = r->status;
 	r->active = r->done = 0;
 	if (!r->persistent)
-		drop(h);
+		ckpti_mpi_request_discard(h);
 	return ret;
 }
 
@@ -234,6 +232,17 @@ int PMPI_Request_get_status(MPI_Request request, int *flag, MPI_Status *status)
 	return MPI_SUCCESS;
 }
 CKPTI_MPI_WEAK(MPI_Request_get_status)
+
+void ckpti_mpi_request_recurs(MPI_Request request)
+{
+	struct ckpti_mpi_handle *h = (void *)request;
+
+	if (!is_ours(h))
+		return;
+	h->request.operation = CKPTI_MPI_RECURRING;
+	h->request.persistent = 1;
+	h->request.active = 0;
+}
 
 /* ---- several -------------------------------------------------------------------------------------- */
 
@@ -549,7 +558,7 @@ void ckpti_mpi_orphans_reap(struct ckpti_guest_thread *self)
 			ckpti_mpi_bsend_gone(h);
 			free(h->request.data);
 		}
-		drop(h);
+		ckpti_mpi_request_discard(h);
 	}
 	while (keep) {
 		next = keep->next;
@@ -575,13 +584,13 @@ int PMPI_Request_free(MPI_Request *request)
 			ret = ckpti_mpi.MPI_Request_free(&real);
 			ckpti_guest_leave(self);
 		}
-		drop(h);
+		ckpti_mpi_request_discard(h);
 	} else if (h->request.active && !h->request.done) {
 		h->request.persistent = 0;
 		ckpti_mpi_orphan_add(h);
 		ckpti_mpi_orphans_reap(self);
 	} else {
-		drop(h);
+		ckpti_mpi_request_discard(h);
 	}
 	if (ret == MPI_SUCCESS)
 		*request = ckpti_mpi_null(CKPTI_MPI_REQUEST);

@@ -35,6 +35,9 @@ int ckpti_mpi_request_wait(struct ckpti_guest_thread *self, struct ckpti_mpi_han
 			   MPI_Status *status);
 int ckpti_mpi_request_give(struct ckpti_mpi_handle *h, MPI_Status *status);
 
+/* Never posted, or not wanted any more. */
+void ckpti_mpi_request_discard(struct ckpti_mpi_handle *h);
+
 /* Requests that the application does not have: look at them, drop those that have ended. */
 void ckpti_mpi_orphan_add(struct ckpti_mpi_handle *h);
 void ckpti_mpi_orphans_reap(struct ckpti_guest_thread *self);
@@ -65,7 +68,12 @@ static inline void ckpti_mpi_request_posted(struct ckpti_mpi_handle *h)
 	struct ckpti_mpi_request *r = &h->request;
 
 	r->active = 1;
-	if (r->operation == CKPTI_MPI_SEND && r->comm && r->peer >= 0)
+	if (!r->comm)
+		return;
+	/* Two threads that post at the same time have no order. */
+	if (r->operation == CKPTI_MPI_RECV)
+		r->order = r->comm->posted++;
+	else if (r->peer >= 0)
 		(void)__atomic_add_fetch(&r->comm->sent[r->peer], 1, __ATOMIC_RELAXED);
 }
 

@@ -21,11 +21,11 @@
  * Ranks find each other's memory by process number, and after a restart two ranks on one node may have
  * the same in namespaces of their own: data would come from the wrong one.
  */
-static const char no_cma[] = "OMPI_MCA_btl_vader_single_copy_mechanism=none";
+static const char no_pids[] = "OMPI_MCA_btl_vader_single_copy_mechanism=emulated";
 
-static bool is_no_cma(const char *e)
+static bool names_pids(const char *e)
 {
-	return strncmp(e, no_cma, sizeof("OMPI_MCA_btl_vader_single_copy_mechanism")) == 0;
+	return strncmp(e, no_pids, sizeof("OMPI_MCA_btl_vader_single_copy_mechanism")) == 0;
 }
 
 /* In one block; NULL: no memory. */
@@ -42,9 +42,9 @@ static char **launch_env(void)
 		return NULL;
 	n = 0;
 	for (const char *e = block; e && *e; e += strlen(e) + 1)
-		if (!is_no_cma(e))
+		if (!names_pids(e))
 			ret[n++] = (char *)e;
-	ret[n] = (char *)no_cma;
+	ret[n] = (char *)no_pids;
 	return ret;
 }
 
@@ -72,8 +72,10 @@ static int objects_again(struct ckpti_err *err)
 
 int ckpti_mpi_save(struct ckpti_err *err)
 {
-	int r = ckpti_mpi_infos_save(err);
+	int r;
 
+	ckpti_mpi_errhandlers_save();
+	r = ckpti_mpi_infos_save(err);
 	if (r == 0)
 		r = ckpti_mpi_ops_save(err);
 	if (r == 0)

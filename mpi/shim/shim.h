@@ -10,6 +10,8 @@
 
 #include "calls.h"
 #include "guest/guest.h"
+#include "shim/coll.h"
+#include "shim/gate.h"
 #include "shim/handle.h"
 
 /* The guest's functions; all of them are set once a guest is loaded. */
@@ -22,27 +24,17 @@ extern struct ckpti_mpi_calls ckpti_mpi;
 extern const char *const ckpti_mpi_names[];
 extern const size_t ckpti_mpi_ncalls;
 
-/* init.c: the thread's first call; loads the guest if it is the first of all. */
-struct ckpti_guest_thread *ckpti_mpi_attach(void);
-
-static inline struct ckpti_guest_thread *ckpti_mpi_self(void)
-{
-	struct ckpti_guest_thread *self = ckpti_guest_self;
-
-	return __builtin_expect(self != NULL, 1) ? self : ckpti_mpi_attach();
-}
-
-/* For functions written by hand.  The arguments are values: they are read inside. */
-#define GUEST(name, ...)                                             \
-	({                                                           \
-		struct ckpti_guest_thread *self_ = ckpti_mpi_self(); \
-		__typeof__(ckpti_mpi.name) call_ = ckpti_mpi.name;   \
-		__typeof__(call_(__VA_ARGS__)) ret_;                 \
-                                                                     \
-		ckpti_guest_enter(self_);                            \
-		ret_ = call_(__VA_ARGS__);                           \
-		ckpti_guest_leave(self_);                            \
-		ret_;                                                \
+/* For functions written by hand.  Function and arguments are read when the thread has passed the gate. */
+#define GUEST(name, ...)                                                                   \
+	({                                                                                 \
+		struct ckpti_guest_thread *self_ = ckpti_mpi_call_begin();                 \
+		__typeof__(ckpti_mpi.name(__VA_ARGS__)) ret_;                              \
+                                                                                           \
+		ckpti_guest_enter(self_);                                                  \
+		ret_ = ckpti_mpi.name(__VA_ARGS__);                                        \
+		ckpti_guest_leave(self_);                                                  \
+		ckpti_mpi_call_end(self_);                                                 \
+		ret_;                                                                      \
 	})
 
 /* For a message that cannot be returned: MPI_ERRORS_ARE_FATAL of our own. */

@@ -127,8 +127,10 @@ static void be_coordinator(const struct ckpti_batch *b, int status, int life)
 	if (null >= 0 && status >= 0 && life >= 0 && dup2(null, 0) >= 0 && dup2(null, 1) >= 0 &&
 	    dup2(status, 3) >= 0 && dup2(life, 4) >= 0)
 		execute(b);
-	(void)fprintf(stderr, "cpr: run: cannot start %s/ckpt-coordinator: %s\n", b->libexec,
-		      strerror(errno));
+	(void)dprintf(status,
+		      "error cannot start %s/ckpt-coordinator: %s, the program runs without "
+		      "checkpoints\n",
+		      b->libexec, strerror(errno));
 	_exit(1);
 }
 

@@ -6,8 +6,10 @@
  * its signals to every process of the job, so that the program has those already.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,10 +77,26 @@ static void be_program(const struct ckpti_batch *b)
 	_exit(r == ENOENT ? NOT_FOUND : CANNOT_RUN);
 }
 
+/* What cpr tells by one byte that the program runs: where that lies in the page. */
+static int open_building(const struct ckpti_batch *b)
+{
+	char path[40];
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", b->page_fd);
+	/* NOLINTNEXTLINE(android-cloexec-open): cpr has it, and closes it */
+	fd = open(path, O_WRONLY);
+	if (fd < 0 || lseek(fd, offsetof(struct ckpti_page, slot[0].building), SEEK_SET) < 0) {
+		(void)fprintf(stderr, "cpr: run: %s: %s\n", path, strerror(errno));
+		_exit(CANNOT_RUN);
+	}
+	return fd;
+}
+
 static void be_restored(const struct ckpti_batch *b, const struct ckpti_manifest *m)
 {
 	const char *pids = from_coordinator("SLURM_CKPT_PIDS");
-	char cpr[PATH_MAX], dir[PATH_MAX], number[24];
+	char cpr[PATH_MAX], dir[PATH_MAX], number[24], ready[12];
 	char *argv[] = {cpr,
 			(char *)(uintptr_t) "-r",
 			dir,
@@ -88,16 +106,20 @@ static void be_restored(const struct ckpti_batch *b, const struct ckpti_manifest
 			(char *)(uintptr_t) "--fenced",
 			(char *)(uintptr_t) "--ids",
 			(char *)(uintptr_t)(strcmp(pids, "off") == 0 ? "new" : "auto"),
+			(char *)(uintptr_t) "--api-ready",
+			ready,
 			NULL};
 
 	(void)snprintf(cpr, sizeof(cpr), "%s/cpr", b->bindir);
 	(void)snprintf(dir, sizeof(dir), "%s/life-%" PRIu32 "/task-0",
 		       from_coordinator("SLURM_CKPT_STEPDIR"), m->epoch);
 	(void)snprintf(number, sizeof(number), "%" PRIu64, m->task[0].generation);
+	(void)snprintf(ready, sizeof(ready), "%d", open_building(b));
 	ckpti_batch_clear_env();
 	(void)unsetenv("LD_PRELOAD");
 	(void)unsetenv("LD_AUDIT");
 	(void)unsetenv("CKPT_SET");
+	b->page->slot[0].building = 1;
 	set_slot(b, CKPTI_SLOT_RESTORED);
 	(void)execv(cpr, argv);
 	(void)fprintf(stderr, "cpr: run: cannot execute %s: %s\n", cpr, strerror(errno));

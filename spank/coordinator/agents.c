@@ -7,6 +7,7 @@
  * on, and the agent comes back when it can.
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -232,6 +233,7 @@ static void node_frame(struct ckpti_coord *c, unsigned node, unsigned type,
 		       const struct ckpti_kv *kv)
 {
 	const char *text;
+	int sig;
 
 	switch (type) {
 	case CKPTI_W_STARTED:
@@ -246,8 +248,11 @@ static void node_frame(struct ckpti_coord *c, unsigned node, unsigned type,
 		text = ckpti_kv_get(kv, "text", NULL);
 		if (text)
 			ckpti_report_notice(c, c->node[node].host, text);
-		if (ckpti_kv_get(kv, "signal", NULL))
-			ckpti_schedule_signal(c, (int)ckpti_kv_get_i64(kv, "signal", 0));
+		if (ckpti_kv_get(kv, "signal", NULL)) {
+			sig = (int)ckpti_kv_get_i64(kv, "signal", 0);
+			c->node[node].told_to_end = c->node[node].told_to_end || sig == SIGTERM;
+			ckpti_schedule_signal(c, sig);
+		}
 		break;
 	case CKPTI_W_FAILED:
 		if (ckpti_kv_get_u64(kv, "round", 0) == 0) {

@@ -113,6 +113,7 @@ struct ckpti_cnode {
 	char host[64];           /* "": has never been */
 	unsigned tasks, live, ended;
 	bool gone;        /* its agent has ended: the connection was closed by its host */
+	bool told_to_end; /* Slurm has sent SIGTERM to the step there */
 	int64_t heard_ms; /* last frame, or end of the connection */
 	enum ckpti_node_at at;
 	uint64_t need; /* bytes that it says it will write */
@@ -122,6 +123,7 @@ struct ckpti_cnode {
 /* What is known of a task. */
 struct ckpti_crank {
 	bool ended;
+	bool made_to_end; /* after its node had been told to end */
 	int status;
 	char host[64];
 	/* In the round. */
@@ -196,6 +198,9 @@ void ckpti_parts_clear(struct ckpti_coord *c);
 /* task.<rank>.*, ended.<rank> of a DURABLE, TASKS or HELLO. */
 void ckpti_parts_take(struct ckpti_coord *c, unsigned node, const struct ckpti_kv *kv);
 /* A generation that says that all tasks have ended well: nothing has to be run again. */
+/* 0, or -ECANCELED: Slurm is ending the step, and some tasks have ended for that.  A generation in which these
+ * count as ended would be the end of the step for all lives to come. */
+int ckpti_parts_unharmed(const struct ckpti_coord *c, struct ckpti_err *err);
 int ckpti_parts_commit_done(struct ckpti_coord *c, struct ckpti_err *err);
 /* Is every task there?  Then commit it as generation `gen`; ret without the tasks. */
 int ckpti_parts_commit(struct ckpti_coord *c, uint64_t gen, struct ckpti_manifest *ret,

@@ -38,6 +38,8 @@ static void take_ended(struct ckpti_coord *c, unsigned node, uint32_t rank, cons
 {
 	struct ckpti_crank *r = &c->rank[rank];
 
+	if (!r->ended)
+		r->made_to_end = c->node[node].told_to_end;
 	r->ended = true;
 	r->status = (int)strtol(value, NULL, 10);
 	(void)snprintf(r->host, sizeof(r->host), "%s", c->node[node].host);
@@ -69,6 +71,20 @@ void ckpti_parts_take(struct ckpti_coord *c, unsigned node, const struct ckpti_k
 	}
 }
 
+static int was_made_to_end(uint32_t rank, struct ckpti_err *err)
+{
+	return ckpti_err(err, -ECANCELED, "task %u has ended after Slurm told it to (SIGTERM)",
+			 rank);
+}
+
+int ckpti_parts_unharmed(const struct ckpti_coord *c, struct ckpti_err *err)
+{
+	for (uint32_t i = 0; i < c->args.ntasks; i++)
+		if (c->rank[i].made_to_end)
+			return was_made_to_end(i, err);
+	return 0;
+}
+
 static int fill(const struct ckpti_coord *c, struct ckpti_manifest *m, struct ckpti_err *err)
 {
 	uint32_t live = 0;
@@ -86,6 +102,8 @@ static int fill(const struct ckpti_coord *c, struct ckpti_manifest *m, struct ck
 			if (r->stop_us > m->stop_us)
 				m->stop_us = r->stop_us;
 			live++;
+		} else if (r->made_to_end) {
+			return was_made_to_end(i, err);
 		} else if (r->ended) {
 			t->state = CKPTI_TASK_ENDED;
 			t->status = r->status;

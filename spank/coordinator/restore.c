@@ -48,7 +48,8 @@ static bool is_token(const char *text)
 /* The name that tells steps of one job apart: --job-name of the step, else what it runs. */
 static int identify(const struct ckpti_coord *c, struct ckpti_step_id *id, struct ckpti_err *err)
 {
-	const char *name = c->args.name ? c->args.name : "", *token = getenv("SLURM_JOB_CKPT_TOKEN");
+	const char *name = c->args.name ? c->args.name : "",
+		   *token = getenv("SLURM_JOB_CKPT_TOKEN");
 	char *command = join(c->args.command);
 	unsigned occurrence = 0;
 	int r;
@@ -346,14 +347,17 @@ static int hold(struct ckpti_coord *c, uint64_t gen, unsigned times, struct ckpt
 		       "without a newer one; scontrol release %" PRIu32 " tries again",
 		       gen, times, c->args.job);
 	ckpti_report_log(c, "event=held gen=%" PRIu64 " restarts=%u", gen, times);
-	(void)ckpti_err(err, -ELOOP, "%s", text);
-	if (!c->job.batch)
+	if (!c->job.batch) {
+		(void)ckpti_err(err, -ELOOP, "%s", text);
 		return REFUSED;
+	}
 	/* First the reason: to be held is the end of the script, of srun and perhaps of us. */
 	ckpti_report_say(c, true, "checkpoint: %s", text);
 	(void)ckpti_slurm_comment(c->args.job, text, NULL);
 	if (ckpti_slurm_requeue(c->args.job, true, &why) < 0)
-		ckpti_report_say(c, true, "checkpoint: the job cannot be held: %s", why.text);
+		(void)ckpti_err(err, -ELOOP, "the job cannot be held: %s", why.text);
+	else
+		(void)ckpti_err(err, -ELOOP, "the job is held");
 	return REFUSED;
 }
 

@@ -172,7 +172,9 @@ static int may_begin(struct ckpti_coord *c, struct ckpti_err *err)
 		return 1;
 	if (ckpti_agents_over(c))
 		return ckpti_err(err, -ESRCH, "all tasks have ended");
-	r = ckpti_agents_ready(c, err);
+	r = ckpti_parts_unharmed(c, err);
+	if (r == 0)
+		r = ckpti_agents_ready(c, err);
 	if (r < 0)
 		return r;
 	r = ckpti_slot_take(c, &slots);

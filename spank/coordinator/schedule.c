@@ -114,7 +114,8 @@ static void interval_tick(struct ckpti_coord *c)
 		return;
 	/* Skipped when one is under way. */
 	set_due(c);
-	if (!ckpti_round_busy(c) && !disabled_by_user(c) && !ckpti_agents_over(c))
+	if (!ckpti_round_busy(c) && !disabled_by_user(c) && !ckpti_agents_over(c) &&
+	    ckpti_parts_unharmed(c, NULL) == 0)
 		(void)ask(c, "interval", false, false);
 }
 

@@ -5,7 +5,7 @@
  *
  * Slurm sends every signal for the step to us, too.  All are ignored, by cpr as well, which inherits it:
  * they are meant for the programs.  SIGCONT, which hurts nobody, is Slurm's way to tell of a coming end
- * and is reported.
+ * and is reported, and so is SIGTERM: what ends after it has not ended by itself.
  */
 #include <argp.h>
 #include <errno.h>
@@ -125,6 +125,8 @@ static int read_environment(struct ckpti_node *n, struct ckpti_err *err)
 		r = get_text("SLURM_SRUN_COMM_HOST", n->server, sizeof(n->server), err);
 	if (r < 0)
 		return r;
+	if (get_u32("SLURM_CKPT_WAIT", &n->wait_ms, NULL) < 0)
+		n->wait_ms = 0;
 	n->restored = get_text("SLURM_CKPT_RESTORE", n->life, sizeof(n->life), NULL) == 0;
 	if (n->stepdir[0] != '/')
 		return ckpti_err(err, -EINVAL, "SLURM_CKPT_STEPDIR is '%.200s': not absolute",
@@ -173,6 +175,7 @@ static int set_signals(struct ckpti_node *n, struct ckpti_err *err)
 	(void)sigemptyset(&mask);
 	(void)sigaddset(&mask, SIGCHLD);
 	(void)sigaddset(&mask, SIGCONT);
+	(void)sigaddset(&mask, SIGTERM); /* what is blocked arrives although it is ignored */
 	(void)sigprocmask(SIG_SETMASK, &mask, NULL);
 	n->sigfd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
 	return n->sigfd < 0 ? ckpti_err(err, -errno, "cannot wait for signals: %s", strerror(errno))

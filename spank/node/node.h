@@ -102,6 +102,7 @@ struct ckpti_node {
 	char stepdir[PATH_MAX], life[PATH_MAX]; /* absolute */
 	const char *bindir;
 	unsigned port, fence_s;
+	uint32_t wait_ms; /* the tasks do, before they begin: for the life before to be over */
 	struct ckpti_config config;
 
 	struct ckpti_page *page;

@@ -16,7 +16,7 @@
 
 #include "spank/node/node.h"
 
-#define START_LIMIT_MS 10000 /* for all tasks to have got as far as task_init */
+#define START_LIMIT_MS 10000U /* for all tasks to have got as far as task_init */
 
 int ckpti_tasks_init(struct ckpti_node *n, int page_fd, struct ckpti_err *err)
 {
@@ -56,7 +56,7 @@ static bool has_started(const struct ckpti_node *n)
 {
 	for (size_t i = 0; i < n->ntasks; i++)
 		if (n->task[i].state == CKPTI_SLOT_EMPTY)
-			return ckpti_node_now_ms() - n->start_ms > START_LIMIT_MS;
+			return ckpti_node_now_ms() - n->start_ms > START_LIMIT_MS + n->wait_ms;
 	return true;
 }
 

@@ -25,6 +25,7 @@ const char *ckpti_say_text(const char *name)
 		{"ESLURM_ALREADY_DONE", "Job/step already completing or completed"},
 		{"ESLURM_NOT_SUPPORTED", "Requested operation not supported on this system"},
 		{"ESLURM_JOB_NOT_FINISHED", "Job is not finished"},
+		{"ETIMEDOUT", "Timed out"}, /* there is no connection that did */
 	};
 	const char *errno_name;
 

@@ -331,20 +331,20 @@ two words -x" ]
 	touch 7.0/step
 	printf '#!/bin/sh\necho "$@"\n[ "$1" = show ]\n' > helper
 	chmod +x helper
-	export CKPT_STEP_HELPER=$PWD/helper
-	run "$CPR" -i 7.0
+	with="CKPT_STEP_HELPER=$PWD/helper"
+	run env "$with" "$CPR" -i 7.0
 	[ "$status" -eq 0 ]
 	[ "$output" = "show 7.0" ]
-	run "$CPR" -r --check 7.0
+	run env "$with" "$CPR" -r --check 7.0
 	[ "$status" -eq 4 ]
 	[ "$output" = "check 7.0" ]
-	run "$CPR" -r 7.0
+	run env "$with" "$CPR" -r 7.0
 	[ "$status" -eq 4 ]
 	[[ $output == *"srun --restart-dir=7.0 restarts it"* ]]
-	run "$CPR" -i --json 7.0
+	run env "$with" "$CPR" -i --json 7.0
 	[ "$status" -eq 4 ]
-	export CKPT_STEP_HELPER=/nowhere/helper
-	run "$CPR" -i 7.0
+	with=CKPT_STEP_HELPER=/nowhere/helper
+	run env "$with" "$CPR" -i 7.0
 	[ "$status" -eq 4 ]
 	[[ $output == *"CKPT_STEP_HELPER: /nowhere/helper: "* ]]
 }

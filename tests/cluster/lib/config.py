@@ -65,7 +65,7 @@ def write_slurm(templates, etc, nodes, cpus, memory, cgroups):
         "@PREEMPT@": "PreemptParameters=send_user_signal" if version >= (23, 2)
                      else "SlurmctldParameters=preempt_send_user_signal",
         # Newer ones take nodes for dead that have been silent for less than 3 s.
-        "@SLURMD_TIMEOUT@": "4" if version >= (23, 2) else "3",
+        "@SLURMD_TIMEOUT@": "6" if version >= (23, 2) else "3",
         "@TASK@": "task/cgroup" if cgroups else "task/none",
     }
     os.makedirs(f"{etc}/slurm")

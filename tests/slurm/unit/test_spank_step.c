@@ -43,7 +43,8 @@ static void test_occurrence_counts_equal_steps_of_a_life(void **state)
 	struct stat sb;
 
 	for (unsigned i = 0; i < 3; i++) {
-		assert_int_equal(ckpti_step_occurrence(b->path, &id, 0, "x", "/w", "", &n, NULL), 0);
+		assert_int_equal(ckpti_step_occurrence(b->path, &id, 0, "x", "/w", "", &n, NULL),
+				 0);
 		assert_int_equal(n, i);
 	}
 	assert_int_equal(ckpti_step_occurrence(b->path, &id, 0, "y", "/w", "", &n, NULL), 0);

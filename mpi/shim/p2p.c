@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Sends and receives.  Each is a request: a blocking call starts it in the guest and looks once, in one
+ * crossing; only when that was not enough does it become a wait.
+ */
+#include "shim/request.h"
+
+#include <stdlib.h>
+
+#define SEND(mode_) CKPTI_MPI_SEND, CKPTI_MPI_##mode_
+#define RECEIVE	    CKPTI_MPI_RECV, CKPTI_MPI_STANDARD
+
+/* ---- blocking ---------------------------------------------------------------------------------------- */
+
+static inline __attribute__((always_inline)) int
+blocking(enum ckpti_mpi_operation operation, enum ckpti_mpi_mode mode, const void *buf, int count,
+	 MPI_Datatype type, int peer, int tag, MPI_Comm comm, MPI_Status *status)
+{
+	struct ckpti_guest_thread *self = ckpti_mpi_call_begin();
+	struct ckpti_mpi_handle *h = ckpti_mpi_request_take(CKPTI_MPI_REQUEST);
+	__typeof__(ckpti_mpi.MPI_Test) test = ckpti_mpi.MPI_Test;
+	struct ckpti_mpi_coll *c = ckpti_mpi_coll(comm);
+	MPI_Datatype g_type = ckpti_mpi_real(type);
+	MPI_Comm g_comm = ckpti_mpi_real(comm);
+	MPI_Request real = NULL;
+	ckpti_mpi_post_f *post;
+	int ret, flag = 0;
+
+	ckpti_mpi_request_note(h, operation, mode, buf, count, type, peer, tag, c);
+	if (mode == CKPTI_MPI_BUFFERED ||
+	    (operation == CKPTI_MPI_RECV && ckpti_mpi_buffered_any(c))) {
+		ret = ckpti_mpi_request_post(self, h);
+	} else {
+		post = ckpti_mpi_post_call(h);
+		ckpti_guest_enter(self);
+		ret = post(buf, count, g_type, peer, tag, g_comm, &real);
+		if (ret == MPI_SUCCESS) {
+			h->real = real;
+			ckpti_mpi_request_posted(h);
+			do {
+				ret = test(&real, &flag, &h->request.status);
+			} while (!flag && ret == MPI_SUCCESS &&
+				 ckpti_mpi_gate_now() != CKPTI_MPI_HOLD);
+		}
+		ckpti_guest_leave(self);
+		if (flag || (ret != MPI_SUCCESS && h->request.active))
+			ckpti_mpi_request_ended(h, ret);
+	}
+	if (h->request.active)
+		ret = ckpti_mpi_request_wait(self, h, status);
+	else
+		ckpti_mpi_request_discard(h);
+	ckpti_mpi_call_end(self);
+	return ret;
+}
+
+int PMPI_Send(const void *buf, int count, MPI_Datatype type, int dest, int tag, MPI_Comm comm)
+{
+	return blocking(SEND(STANDARD), buf, count, type, dest, tag, comm, MPI_STATUS_IGNORE);
+}
+CKPTI_MPI_WEAK(MPI_Send)
+
+int PMPI_Ssend(const void *buf, int count, MPI_Datatype type, int dest, int tag, MPI_Comm comm)
+{
+	return blocking(SEND(SYNCHRONOUS), buf, count, type, dest, tag, comm, MPI_STATUS_IGNORE);
+}
+CKPTI_MPI_WEAK(MPI_Ssend)
+
+int PMPI_Rsend(const void *buf, int count, MPI_Datatype type, int dest, int tag, MPI_Comm comm)
+{
+	return blocking(SEND(READY), buf, count, type, dest, tag, comm, MPI_STATUS_IGNORE);
+}
+CKPTI_MPI_WEAK(MPI_Rsend)
+
+int PMPI_Bsend(const void *buf, int count, MPI_Datatype type, int dest, int tag, MPI_Comm comm)
+{
+	return blocking(SEND(BUFFERED), buf, count, type, dest, tag, comm, MPI_STATUS_IGNORE);
+}
+CKPTI_MPI_WEAK(MPI_Bsend)
+
+int PMPI_Recv(void *buf, int count, MPI_Datatype type, int source, int tag, MPI_Comm comm,
+	      MPI_Status *status)
+{
+	return blocking(RECEIVE, buf, count, type, source, tag, comm, status);
+}
+CKPTI_MPI_WEAK(MPI_Recv)
+
+/* Both at once; the receive comes first, so a message to oneself finds it. */
+int PMPI_Sendrecv(const void *sendbuf, int sendcount, MPI_Datatype sendtype, int dest, int sendtag,
+		  void *recvbuf, int recvcount, MPI_Datatype recvtype, int source, int recvtag,
+		  MPI_Comm comm, MPI_Status *status)
+{
+	struct ckpti_guest_thread *self = ckpti_mpi_call_begin();
+	struct ckpti_mpi_handle *in = ckpti_mpi_request_take(CKPTI_MPI_REQUEST);
+	struct ckpti_mpi_handle *out = ckpti_mpi_request_take(CKPTI_MPI_REQUEST);
+	struct ckpti_mpi_coll *c = ckpti_mpi_coll(comm);
+	int ret, sent;
+
+	ckpti_mpi_request_note(in, RECEIVE, recvbuf, recvcount, recvtype, source, recvtag, c);
+	ckpti_mpi_request_note(out, SEND(STANDARD), sendbuf, sendcount, sendtype, dest, sendtag, c);
+	ret = ckpti_mpi_request_post(self, in);
+	if (ret != MPI_SUCCESS) {
+		ckpti_mpi_request_discard(in);
+		ckpti_mpi_request_discard(out);
+	} else {
+		sent = ckpti_mpi_request_post(self, out);
+		if (sent == MPI_SUCCESS) {
+			sent = ckpti_mpi_request_wait(self, out, MPI_STATUS_IGNORE);
+			ret = ckpti_mpi_request_wait(self, in, status);
+		} else {
+			ckpti_mpi_request_discard(out);
+			ckpti_mpi_orphan_add(in);
+		}
+		if (ret == MPI_SUCCESS)
+			ret = sent;
+	}
+	ckpti_mpi_call_end(self);
+	return ret;
+}
+CKPTI_MPI_WEAK(MPI_Sendrecv)
+
+int PMPI_Sendrecv_replace(void *buf, int count, MPI_Datatype type, int dest, int sendtag,
+			  int source, int recvtag, MPI_Comm comm, MPI_Status *status)
+{
+	struct ckpti_guest_thread *self = ckpti_mpi_call_begin();
+	void *copy = NULL;
+	int size = 0, at = 0, ret;
+
+	ret = GUEST(MPI_Pack_size, count, ckpti_mpi_real(type), ckpti_mpi_real(comm), &size);
+	if (ret == MPI_SUCCESS) {
+		copy = malloc((size_t)size + 1);
+		ret = copy ? GUEST(MPI_Pack, buf, count, ckpti_mpi_real(type), copy, size, &at,
+				   ckpti_mpi_real(comm))
+			   : MPI_ERR_NO_MEM;
+	}
+	ckpti_mpi_call_end(self);
+	if (ret == MPI_SUCCESS)
+		ret = PMPI_Sendrecv(copy, at, MPI_PACKED, dest, sendtag, buf, count, type, source,
+				    recvtag, comm, status);
+	free(copy);
+	return ret;
+}
+CKPTI_MPI_WEAK(MPI_Sendrecv_replace)
+
+/* ---- with a request ---------------------------------------------------------------------------------- */
+
+static int start(enum ckpti_mpi_operation operation, enum ckpti_mpi_mode mode, const void *buf,
+		 int count, MPI_Datatype type, int peer, int tag, MPI_Comm comm,
+		 MPI_Request *request)
+{
+	struct ckpti_guest_thread *self = ckpti_mpi_call_begin();
+	struct ckpti_mpi_handle *h = ckpti_mpi_request_take(CKPTI_MPI_REQUEST);
+	int ret;
+
+	ckpti_mpi_request_note(h, operation, mode, buf, count, type, peer, tag,
+			       ckpti_mpi_coll(comm));
+	ret = ckpti_mpi_request_post(self, h);
+	if (ret == MPI_SUCCESS)
+		*request = (MPI_Request)h;
+	else
+		ckpti_mpi_request_discard(h);
+	ckpti_mpi_call_end(self);
+	return ret;
+}
+
+int PMPI_Isend(const void *buf, int count, MPI_Datatype type, int dest, int tag, MPI_Comm comm,
+	       MPI_Request *request)
+{
+	return start(SEND(STANDARD), buf, count, type, dest, tag, comm, request);
+}
+CKPTI_MPI_WEAK(MPI_Isend)
+
+int PMPI_Issend(const void *buf, int count, MPI_Datatype type, int dest, int tag, MPI_Comm comm,
+		MPI_Request *request)
+{
+	return start(SEND(SYNCHRONOUS), buf, count, type, dest, tag, comm, request);
+}
+CKPTI_MPI_WEAK(MPI_Issend)
+
+int PMPI_Irsend(const void *buf, int count, MPI_Datatype type, int dest, int tag, MPI_Comm comm,
+		MPI_Request *request)
+{
+	return start(SEND(READY), buf, count, type, dest, tag, comm, request);
+}
+CKPTI_MPI_WEAK(MPI_Irsend)
+
+int PMPI_Ibsend(const void *buf, int count, MPI_Datatype type, int dest, int tag, MPI_Comm comm,
+		MPI_Request *request)
+{
+	return start(SEND(BUFFERED), buf, count, type, dest, tag, comm, request);
+}
+CKPTI_MPI_WEAK(MPI_Ibsend)
+
+int PMPI_Irecv(void *buf, int count, MPI_Datatype type, int source, int tag, MPI_Comm comm,
+	       MPI_Request *request)
+{
+	return start(RECEIVE, buf, count, type, source, tag, comm, request);
+}
+CKPTI_MPI_WEAK(MPI_Irecv)
+
+/* ---- persistent -------------------------------------------------------------------------------------- */
+
+/* The guest looks at the arguments; its request goes at once. */
+static int define(enum ckpti_mpi_operation operation, enum ckpti_mpi_mode mode, const void *buf,
+		  int count, MPI_Datatype type, int peer, int tag, MPI_Comm comm,
+		  MPI_Request *request)
+{
+	struct ckpti_guest_thread *self = ckpti_mpi_call_begin();
+	MPI_Datatype g_type = ckpti_mpi_real(type);
+	MPI_Comm g_comm = ckpti_mpi_real(comm);
+	struct ckpti_mpi_handle *h;
+	MPI_Request real = NULL;
+	int ret;
+
+	ckpti_guest_enter(self);
+	if (operation == CKPTI_MPI_RECV)
+		ret = ckpti_mpi.MPI_Recv_init((void *)(uintptr_t)buf, count, g_type, peer, tag,
+					      g_comm, &real);
+	else
+		ret = ckpti_mpi.MPI_Send_init(buf, count, g_type, peer, tag, g_comm, &real);
+	if (ret == MPI_SUCCESS)
+		(void)ckpti_mpi.MPI_Request_free(&real);
+	ckpti_guest_leave(self);
+	if (ret == MPI_SUCCESS) {
+		h = ckpti_mpi_request_take(CKPTI_MPI_REQUEST);
+		ckpti_mpi_request_note(h, operation, mode, buf, count, type, peer, tag,
+				       ckpti_mpi_coll(comm));
+		h->request.persistent = 1;
+		*request = (MPI_Request)h;
+	}
+	ckpti_mpi_call_end(self);
+	return ret;
+}
+
+int PMPI_Send_init(const void *buf, int count, MPI_Datatype type, int dest, int tag, MPI_Comm comm,
+		   MPI_Request *request)
+{
+	return define(SEND(STANDARD), buf, count, type, dest, tag, comm, request);
+}
+CKPTI_MPI_WEAK(MPI_Send_init)
+
+int PMPI_Ssend_init(const void *buf, int count, MPI_Datatype type, int dest, int tag,
+		    MPI_Comm comm, MPI_Request *request)
+{
+	return define(SEND(SYNCHRONOUS), buf, count, type, dest, tag, comm, request);
+}
+CKPTI_MPI_WEAK(MPI_Ssend_init)
+
+int PMPI_Rsend_init(const void *buf, int count, MPI_Datatype type, int dest, int tag,
+		    MPI_Comm comm, MPI_Request *request)
+{
+	return define(SEND(READY), buf, count, type, dest, tag, comm, request);
+}
+CKPTI_MPI_WEAK(MPI_Rsend_init)
+
+int PMPI_Bsend_init(const void *buf, int count, MPI_Datatype type, int dest, int tag,
+		    MPI_Comm comm, MPI_Request *request)
+{
+	return define(SEND(BUFFERED), buf, count, type, dest, tag, comm, request);
+}
+CKPTI_MPI_WEAK(MPI_Bsend_init)
+
+int PMPI_Recv_init(void *buf, int count, MPI_Datatype type, int source, int tag, MPI_Comm comm,
+		   MPI_Request *request)
+{
+	return define(RECEIVE, buf, count, type, source, tag, comm, request);
+}
+CKPTI_MPI_WEAK(MPI_Recv_init)
+
+int PMPI_Start(MPI_Request *request)
+{
+	struct ckpti_mpi_handle *h = (void *)*request;
+	bool recurring = h && !h->predefined && h->request.operation == CKPTI_MPI_RECURRING;
+	struct ckpti_guest_thread *self = ckpti_mpi_call_begin();
+	int ret = MPI_ERR_REQUEST;
+
+	if (recurring) {
+		MPI_Request real = h->real;
+
+		ckpti_guest_enter(self);
+		ret = ckpti_mpi.MPI_Start(&real);
+		ckpti_guest_leave(self);
+		if (ret == MPI_SUCCESS)
+			h->request.active = 1;
+	} else if (h && !h->predefined && h->request.persistent && !h->request.active) {
+		ret = ckpti_mpi_request_post(self, h);
+	} else {
+		(void)GUEST(MPI_Comm_call_errhandler, ckpti_mpi_real(MPI_COMM_WORLD), ret);
+	}
+	ckpti_mpi_call_end(self);
+	return ret;
+}
+CKPTI_MPI_WEAK(MPI_Start)
+
+int PMPI_Startall(int count, MPI_Request array_of_requests[])
+{
+	int ret = MPI_SUCCESS;
+
+	for (int i = 0; ret == MPI_SUCCESS && i < count; i++)
+		ret = PMPI_Start(&array_of_requests[i]);
+	return ret;
+}
+CKPTI_MPI_WEAK(MPI_Startall)
