@@ -78,23 +78,10 @@ def create_latency(cluster, runs):
     return found
 
 
-def seconds(stamp):
-    return datetime.datetime.fromisoformat(stamp).timestamp()
-
-
-def node_loss(cluster):
-    """One loss of a node: {part: seconds}."""
-    job = cluster.submit("date +%s.%N >>/srv/scratch/starts.$SLURM_JOB_ID; exec srun --checkpoint=2s "
-                         "--checkpoint-dir=/srv/scratch/state "
-                         f"{cluster.work(out='lost.$SLURM_JOB_ID', ticks=100000)} lives", "-N2", "-n4", "--requeue")
-    cluster.wait_generation(f"state/{job}.0", 2)
-    node = next(node for node in ("n0", "n1", "n2") if node != cluster.job(job)["BatchHost"] and
-                node in cluster.alice("scontrol", "show", "hostnames", cluster.job(job)["NodeList"]).split())
-    lost = time.time()
-    cluster.front("kill-node", node)
+def second_life(cluster, job):
+    """When the script of a job began for the second time, and when each task had written something there."""
 
     def back():
-        """When each rank wrote the first time in its second life."""
         firsts = []
         for rank in range(4):
             files = [name for name in os.listdir(cluster.scratch) if name.startswith(f"lost.{job}.{rank}.n")]
@@ -106,25 +93,53 @@ def node_loss(cluster):
 
     again = wait_for(f"the restart of job {job}; {cluster.log()}", back, limit=90)
     starts = [float(line) for line in read(f"{cluster.scratch}/starts.{job}").split()]
-    noticed = re.search(rf"\[(\S+)\] (?:requeue|Requeue)[^\n]*JobId={job}\b",
-                        read(f"{cluster.state}/nodes/ctl/log/slurm/slurmctld.log"))
-    expect(noticed and len(starts) == 2, f"{starts} {noticed}")
-    waited = re.search(r"checkpoint: waiting (\d+) s", cluster.log())
+    expect(len(starts) == 2, f"lives of job {job}: {starts}")
     cluster.alice("scancel", job)
+    return starts[1], again
+
+
+def start_job(cluster):
+    job = cluster.submit("date +%s.%N >>/srv/scratch/starts.$SLURM_JOB_ID; exec srun --checkpoint=2s "
+                         "--checkpoint-dir=/srv/scratch/state "
+                         f"{cluster.work(out='lost.$SLURM_JOB_ID', ticks=100000, pause=0.05)} lives",
+                         "-N2", "-n4", "--requeue")
+    cluster.wait_generation(f"state/{job}.0", 2)
+    return job
+
+
+def requeue(cluster):
+    """Slurm's own requeue: the life before is known to be over."""
+    job = start_job(cluster)
+    cluster.alice("scontrol", "requeue", job)
+    start, again = second_life(cluster, job)
+    return {"requeue; ours: from the start of the script until all tasks run again": again - start}
+
+
+def node_loss(cluster):
+    job = start_job(cluster)
+    facts = cluster.job(job)
+    nodes = cluster.alice("scontrol", "show", "hostnames", facts["NodeList"]).split()
+    node = next(node for node in nodes if node != facts["BatchHost"])
+    lost = time.time()
+    cluster.front("kill-node", node)
+    start, again = second_life(cluster, job)
+    noticed = re.search(rf"\[(\S+)\] requeue job JobId={job} due to failure",
+                        read(f"{cluster.state}/nodes/ctl/log/slurm/slurmctld.log"))
+    expect(noticed, f"Slurm has not noticed that {node} was lost")
+    seen = datetime.datetime.fromisoformat(noticed[1]).timestamp()
     cluster.front("boot-node", node)
     cluster.front("wait", node, "idle")
-    seen = seconds(noticed[1])
-    fence = float(waited[1]) if waited else 0.0
-    return {"Slurm: until it takes the node for dead": seen - lost,
-            "Slurm: until it starts the job again": starts[1] - seen,
-            f"ours: until no old task can run (fence {FENCE} s)": fence,
-            "ours: until all tasks run again": again - starts[1] - fence}
+    return {"node lost; Slurm: until it takes the node for dead": seen - lost,
+            "node lost; Slurm: until it starts the script again": start - seen,
+            f"node lost; ours: until all tasks run again (fence {FENCE} s)": again - start,
+            "node lost; in all": again - lost}
 
 
 def recovery(cluster, runs):
-    losses = [node_loss(cluster) for _ in range(runs)]
-    found = {f"node lost; {part}": summary([loss[part] for loss in losses], "s") for part in losses[0]}
-    found["node lost; in all"] = summary([sum(loss.values()) for loss in losses], "s")
+    found = {}
+    for way in (requeue, node_loss):
+        lives = [way(cluster) for _ in range(runs)]
+        found.update({part: summary([life[part] for life in lives], "s") for part in lives[0]})
     return found
 
 
@@ -143,7 +158,7 @@ def main():
     finally:
         cluster.down()
     for name, value in found.items():
-        print(f"{name:55} {value['median']:8.2f} {value['unit']:2}  "
+        print(f"{name:70} {value['median']:8.2f} {value['unit']:2}  "
               f"({value['min']:.2f} to {value['max']:.2f}, n={value['n']})")
     path = f"{args.results}/slurm-{time.strftime('%Y%m%d-%H%M%S')}-{os.uname().nodename}.json"
     with open(path, "w", encoding="utf-8") as file:

@@ -21,14 +21,9 @@
 #define CKPTI_CONFIG_AUTO     (UINT64_MAX - 1) /* of interval: chosen by the coordinator */
 #define CKPTI_CONFIG_MAX_KEYS 64
 
-enum ckpti_config_prepare {
-	CKPTI_PREPARE_ON_REQUEST,
-	CKPTI_PREPARE_ALWAYS
-};
 enum ckpti_config_pids {
 	CKPTI_PIDS_USERNS,
-	CKPTI_PIDS_OFF,
-	CKPTI_PIDS_CAP
+	CKPTI_PIDS_OFF
 };
 enum ckpti_config_groups {
 	CKPTI_GROUPS_ALLOW,
@@ -74,7 +69,6 @@ struct ckpti_config_origin {
 struct ckpti_config {
 	/* what is done at all, and where */
 	bool disabled;
-	enum ckpti_config_prepare prepare;
 	struct ckpti_config_list directories; /* absolute; empty: anywhere */
 	char *directory;                      /* pattern with %j %s %u %n; relative: to the job's */
 
@@ -85,7 +79,6 @@ struct ckpti_config {
 	unsigned keep, max_keep;
 	uint64_t expire; /* or NEVER */
 	bool delete_on_success;
-	struct ckpti_config_list include;     /* globs of node-local files that go with the image */
 	struct ckpti_config_list file_policy; /* GLOB=ACTION of cpr --file-policy */
 	uint64_t copy_limit;                  /* bytes */
 	unsigned signal;                      /* number; 0: none */

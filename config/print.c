@@ -86,8 +86,6 @@ static const char *kind(const struct ckpti_key *key, char *ret, size_t size)
 		return "path with patterns";
 	case CKPTI_T_PATHS:
 		return "list of paths";
-	case CKPTI_T_TEXTS:
-		return "list of globs";
 	case CKPTI_T_RULES:
 		return "list of GLOB=ACTION";
 	}

@@ -39,7 +39,6 @@
 #define PATH(key, m)               ROW(CKPTI_T_PATH, char *, key, m)
 #define PATTERN(m)                 ROW(CKPTI_T_PATTERN, char *, #m, m)
 #define PATHS(m)                   ROW(CKPTI_T_PATHS, struct ckpti_config_list, #m, m)
-#define TEXTS(m)                   ROW(CKPTI_T_TEXTS, struct ckpti_config_list, #m, m)
 #define RULES(m)                   ROW(CKPTI_T_RULES, struct ckpti_config_list, #m, m)
 
 /* clang-format off */
@@ -48,13 +47,6 @@ static const struct ckpti_key basics[] = {
 	 "The kill switch: yes, and no checkpoint is begun any more and no step is prepared, "
 	 "from this moment on. Jobs run as they would without the software. The file is read "
 	 "again before each checkpoint, so no daemon needs to be told."},
-	{WORD(ckpti_config_prepare, prepare), .flags = S, .value = "on-request",
-	 .words = "on-request always",
-	 .doc =
-	 "Which job steps can be checkpointed: those that were started with an option such as "
-	 "--checkpoint (on-request), or all (always), so that 'scontrol checkpoint create' "
-	 "works on any of them. For all, plugstack.conf must have the argument 'always' as "
-	 "well, see spank_ckpt(8)."},
 	{PATTERN(directory), .flags = S | U | J, .value = ".", .doc =
 	 "Where checkpoints go; each job step makes a directory of its own below it. %j stands "
 	 "for the number of the job, %s for that of the step, %u for the user, %n for the "
@@ -70,7 +62,8 @@ static const struct ckpti_key course[] = {
 	 .min = 1, .max = YEAR, .doc =
 	 "Time from one checkpoint to the next. never: only when somebody asks. auto: chosen "
 	 "by what a checkpoint of this job step costs. It holds for steps that can be "
-	 "checkpointed, see prepare."},
+	 "checkpointed: those that were started with an option such as --checkpoint, or all "
+	 "when plugstack.conf has the argument 'always', see spank_ckpt(8)."},
 	{SECONDS(min_interval), .flags = S, .value = "10s", .min = 1, .max = DAY, .doc =
 	 "The shortest interval that a user may ask for."},
 	{NUMBER("jitter", jitter), .flags = S, .value = "10", .max = 50, .doc =
@@ -89,9 +82,6 @@ static const struct ckpti_key course[] = {
 	{BOOL(delete_on_success), .flags = S | U, .value = "no", .doc =
 	 "Remove all checkpoints of a job step when all of its tasks have ended with exit code "
 	 "0."},
-	{TEXTS(include), .flags = U | J, .value = "", .doc =
-	 "Patterns (globs) of node-local files that go with the checkpoint although no task "
-	 "has them open, for example '/tmp/work.*'."},
 	{RULES(file_policy), .flags = U, .value = "",
 	 .words = "merge ignore append replace substitute relocate", .doc =
 	 "What becomes of open files at a restart, as 'GLOB=ACTION', where ACTION is merge, "
@@ -147,12 +137,12 @@ static const struct ckpti_key limits[] = {
 
 static const struct ckpti_key restart[] = {
 	{WORD(ckpti_config_pids, restart_pids), .flags = S, .value = "userns",
-	 .words = "userns off cap",
+	 .words = "userns off",
 	 .doc =
 	 "How restarted tasks get their old process numbers: in a user namespace of their own "
-	 "(userns), not at all, they get new ones (off), or by a helper of root's with the "
-	 "capability to choose them (cap). In a user namespace, files and groups of other "
-	 "users look like nobody's, and programs that change their user fail."},
+	 "(userns), or not at all, they get new ones (off). In a user namespace, files and "
+	 "groups of other users look like nobody's, and programs that change their user "
+	 "fail."},
 	{WORD(ckpti_config_groups, restart_groups), .flags = S, .value = "allow",
 	 .words = "allow new-pids refuse", .doc =
 	 "What is done with tasks that are in supplementary groups when restart_pids is "

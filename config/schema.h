@@ -22,7 +22,6 @@ enum ckpti_type {
 	CKPTI_T_PATH,    /* absolute, or "" */
 	CKPTI_T_PATTERN, /* directory with %j %s %u %n %% */
 	CKPTI_T_PATHS,   /* list of absolute paths */
-	CKPTI_T_TEXTS,   /* list */
 	CKPTI_T_RULES,   /* list of GLOB=ACTION, .words are the actions */
 };
 

@@ -28,8 +28,7 @@ static const void *field_const(const struct ckpti_key *key, const struct ckpti_c
 
 bool ckpti_value_is_list(const struct ckpti_key *key)
 {
-	return key->type == CKPTI_T_PATHS || key->type == CKPTI_T_TEXTS ||
-	       key->type == CKPTI_T_RULES;
+	return key->type == CKPTI_T_PATHS || key->type == CKPTI_T_RULES;
 }
 
 /* ---- words ---------------------------------------------------------------------------------- */
@@ -272,8 +271,6 @@ static int check_text(const struct ckpti_key *key, const char *text, struct ckpt
 		return check_pattern(text, err);
 	if (key->type == CKPTI_T_RULES)
 		return check_rule(key, text, err);
-	if (key->type == CKPTI_T_TEXTS && !*text)
-		return ckpti_err(err, -EINVAL, "an empty text");
 	return 0;
 }
 
@@ -378,7 +375,6 @@ int ckpti_value_parse(const struct ckpti_key *key, const char *text, struct ckpt
 	case CKPTI_T_PATH:
 	case CKPTI_T_PATTERN:
 	case CKPTI_T_PATHS:
-	case CKPTI_T_TEXTS:
 	case CKPTI_T_RULES:
 		return parse_text(key, text, c, err);
 	}
@@ -438,7 +434,6 @@ void ckpti_value_print(FILE *f, const struct ckpti_key *key, const struct ckpti_
 		print_text(f, *(char *const *)p);
 		break;
 	case CKPTI_T_PATHS:
-	case CKPTI_T_TEXTS:
 	case CKPTI_T_RULES:
 		print_list(f, p);
 		break;

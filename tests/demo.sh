@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
-# What `./quickstart demo` shows: a numpy computation is checkpointed mid-work, killed, restarted, and
+# What `./quickstart demo` shows where there is no cluster: a numpy computation is checkpointed mid-work, killed, restarted, and
 # gives the result of a run that nobody disturbed.  cpr comes from PATH.  Status 0 only when the
 # results are equal.
 set -euo pipefail

@@ -197,9 +197,8 @@ int PMPI_Improbe(int source, int tag, MPI_Comm comm, int *flag, MPI_Message *mes
 CKPTI_MPI_WEAK(MPI_Improbe)
 
 /* A request for a matched message; the message's handle goes. */
-static int receive_matched(struct ckpti_guest_thread *self, void *buf, int count,
-			   MPI_Datatype type, MPI_Message *message,
-			   struct ckpti_mpi_handle *request)
+static int receive_matched(struct ckpti_guest_thread *self, void *buf, int count, MPI_Datatype type,
+			   MPI_Message *message, struct ckpti_mpi_handle *request)
 {
 	struct ckpti_mpi_handle *h = (void *)*message;
 	MPI_Message real;

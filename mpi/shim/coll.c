@@ -26,6 +26,7 @@ struct waiter {
 };
 
 int ckpti_mpi_colls_inside, ckpti_mpi_epochs;
+struct ckpti_mpi_coll *ckpti_mpi_last_coll;
 bool ckpti_mpi_dynamic;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -48,6 +49,7 @@ static bool may_pass(struct waiter *w)
 	if (c) {
 		(void)__atomic_add_fetch(&c->seq, 1, __ATOMIC_RELAXED);
 		c->call = w->call;
+		ckpti_mpi_last_coll = c;
 	}
 	return true;
 }
@@ -135,7 +137,11 @@ const char *ckpti_mpi_coll_name(const struct ckpti_mpi_coll *c, char *buf, size_
 /* Under the lock.  Who waits first, for that is what the others miss. */
 static void describe(int inside, int epochs, char *text, size_t size)
 {
+	const struct ckpti_mpi_coll *c = all;
 	char name[64];
+
+	while (c && c != ckpti_mpi_last_coll)
+		c = c->next;
 
 	if (waiters && waiters->coll)
 		(void)snprintf(text, size, "waits before %s no. %llu on %s", waiters->call,
@@ -146,8 +152,12 @@ static void describe(int inside, int epochs, char *text, size_t size)
 	else if (epochs)
 		(void)snprintf(text, size, "has %d exclusive epoch%s of a window or file open",
 			       epochs, epochs == 1 ? "" : "s");
+	else if (inside && c)
+		(void)snprintf(text, size, "is in %s no. %llu on %s", c->call,
+			       (unsigned long long)c->seq,
+			       ckpti_mpi_coll_name(c, name, sizeof(name)));
 	else if (inside)
-		(void)snprintf(text, size, "is in a collective call");
+		(void)snprintf(text, size, "is in a call that synchronizes ranks");
 	else
 		(void)snprintf(text, size, "is in no collective call");
 }
@@ -243,48 +253,67 @@ static void enlist(struct ckpti_mpi_coll *c)
 	(void)pthread_mutex_unlock(&lock);
 }
 
-static void counters_new(struct ckpti_mpi_coll *c, int npeers)
+static void counters_new(struct ckpti_mpi_coll *c, int npeers, int *world)
 {
 	c->npeers = npeers;
-	c->world = need((size_t)npeers, sizeof(*c->world));
+	c->world = world;
 	c->sent = need((size_t)npeers, sizeof(*c->sent));
 	c->received = need((size_t)npeers, sizeof(*c->received));
 }
 
-/* Who the peers are.  Local calls only. */
-static void ask_peers(struct ckpti_mpi_coll *c)
+/* The guest's group is freed.  Local calls only. */
+static int *world_ranks(MPI_Group group, int *ret_n)
 {
-	MPI_Comm comm = ckpti_mpi_real(c->handle), world = ckpti_mpi_real(MPI_COMM_WORLD);
-	MPI_Group of_all = NULL, group = NULL;
-	int inter = 0, n = 0, *rank;
+	MPI_Comm world = ckpti_mpi_real(MPI_COMM_WORLD);
+	MPI_Group of_all = NULL;
+	int n = 0, *rank, *ret;
 
-	(void)GUEST(MPI_Comm_test_inter, comm, &inter);
-	(void)GUEST(MPI_Comm_group, world, &of_all);
-	if (inter)
-		(void)GUEST(MPI_Comm_remote_group, comm, &group);
-	else
-		(void)GUEST(MPI_Comm_group, comm, &group);
 	(void)GUEST(MPI_Group_size, group, &n);
-	counters_new(c, n);
 	rank = need((size_t)n, sizeof(*rank));
+	ret = need((size_t)n, sizeof(*ret));
 	for (int i = 0; i < n; i++)
 		rank[i] = i;
-	(void)GUEST(MPI_Group_translate_ranks, group, n, rank, of_all, c->world);
+	(void)GUEST(MPI_Comm_group, world, &of_all);
+	(void)GUEST(MPI_Group_translate_ranks, group, n, rank, of_all, ret);
+	(void)GUEST(MPI_Group_free, &of_all);
+	(void)GUEST(MPI_Group_free, &group);
 	free(rank);
 	for (int i = 0; i < n; i++)
-		if (c->world[i] == MPI_UNDEFINED)
+		if (ret[i] == MPI_UNDEFINED)
 			ckpti_mpi_dynamic = true;
-	(void)GUEST(MPI_Group_free, &group);
-	(void)GUEST(MPI_Group_free, &of_all);
+	*ret_n = n;
+	return ret;
 }
 
-static uint64_t members(const struct ckpti_mpi_coll *c)
+static uint64_t members(const int *rank, int n)
 {
-	uint64_t hash = (uint64_t)c->npeers;
+	uint64_t hash = (uint64_t)n;
 
-	for (int i = 0; i < c->npeers; i++)
-		hash = mix(hash, (uint64_t)c->world[i]);
+	for (int i = 0; i < n; i++)
+		hash = mix(hash, (uint64_t)rank[i]);
 	return hash;
+}
+
+/* Who the peers are.  Returns a number for all members, the same on each. */
+static uint64_t ask_peers(struct ckpti_mpi_coll *c)
+{
+	MPI_Comm comm = ckpti_mpi_real(c->handle);
+	MPI_Group group = NULL;
+	uint64_t ours, theirs;
+	int inter = 0, n, *rank;
+
+	(void)GUEST(MPI_Comm_test_inter, comm, &inter);
+	(void)GUEST(MPI_Comm_group, comm, &group);
+	rank = world_ranks(group, &n);
+	ours = theirs = members(rank, n);
+	if (inter) {
+		free(rank);
+		(void)GUEST(MPI_Comm_remote_group, comm, &group);
+		rank = world_ranks(group, &n);
+		theirs = members(rank, n);
+	}
+	counters_new(c, n, rank);
+	return mix(ours < theirs ? ours : theirs, ours < theirs ? theirs : ours);
 }
 
 static bool is_null(const struct ckpti_mpi_handle *h)
@@ -303,11 +332,9 @@ void ckpti_mpi_coll_made(const void *parent, void *handle)
 		return;
 	c = coll_new(h);
 	c->id = mix(mix(p->id, p->seq), h->kind);
-	if (h->kind == CKPTI_MPI_COMM) {
-		ask_peers(c);
-		/* Parts of a split have the same parent, and other members. */
-		c->id = mix(c->id, members(c));
-	}
+	/* Parts of a split have the same parent, and other members. */
+	if (h->kind == CKPTI_MPI_COMM)
+		c->id = mix(c->id, ask_peers(c));
 	enlist(c);
 }
 
@@ -315,12 +342,14 @@ void ckpti_mpi_coll_made_like(const void *parent, void *handle)
 {
 	const struct ckpti_mpi_coll *p = ckpti_mpi_coll(parent);
 	struct ckpti_mpi_coll *c;
+	int *world;
 
 	if (!p)
 		return;
+	world = need((size_t)p->npeers, sizeof(*world));
+	memcpy(world, p->world, (size_t)p->npeers * sizeof(*world));
 	c = coll_new(handle);
-	counters_new(c, p->npeers);
-	memcpy(c->world, p->world, (size_t)p->npeers * sizeof(*c->world));
+	counters_new(c, p->npeers, world);
 	c->id = mix(mix(p->id, p->seq), ~0ULL);
 	enlist(c);
 }
@@ -339,7 +368,7 @@ void ckpti_mpi_coll_made_alone(void *handle)
 	if (is_null(h) || h->coll)
 		return;
 	c = coll_new(h);
-	ask_peers(c);
+	(void)ask_peers(c);
 	comm = ckpti_mpi_real(h);
 	(void)PMPI_Comm_rank(MPI_COMM_WORLD, &rank);
 	mine = mix((uint64_t)rank + 1, __atomic_add_fetch(&alone, 1, __ATOMIC_RELAXED));
@@ -356,11 +385,11 @@ void ckpti_mpi_colls_begin(void)
 
 	if (world->coll)
 		return;
-	ask_peers(coll_new(world));
+	(void)ask_peers(coll_new(world));
 	world->coll->id = 1;
 	enlist(world->coll);
 	(void)PMPI_Comm_rank(MPI_COMM_WORLD, &rank);
-	ask_peers(coll_new(own));
+	(void)ask_peers(coll_new(own));
 	own->coll->id = mix(2, (uint64_t)rank);
 	enlist(own->coll);
 }

@@ -22,16 +22,16 @@
 struct ckpti_mpi_message; /* buffered.h */
 
 struct ckpti_mpi_coll {
-	uint64_t id;          /* the same on all members */
-	uint64_t seq, target; /* calls begun, calls that a cut allows */
-	const char *call;     /* the newest one */
+	uint64_t id;                     /* the same on all members */
+	uint64_t seq, target;            /* calls begun, calls that a cut allows */
+	const char *call;                /* the newest one */
 	struct ckpti_mpi_handle *handle; /* NULL: freed */
 	/* Of a communicator. */
-	int npeers;       /* of an intercommunicator: in the other group */
-	int *world;       /* their ranks in MPI_COMM_WORLD */
+	int npeers; /* of an intercommunicator: in the other group */
+	int *world; /* their ranks in MPI_COMM_WORLD */
 	uint64_t *sent, *received;
 	uint64_t posted; /* receives */
-	bool p2p; /* somebody has sent or received on it: requests may lead here */
+	bool p2p;        /* somebody has sent or received on it: requests may lead here */
 	struct ckpti_mpi_message *first, *last; /* taken in, oldest first */
 	/* Of a window. */
 	int exclusive, shared; /* epochs of exclusive locks, post and start; of shared locks */
@@ -41,6 +41,7 @@ struct ckpti_mpi_coll {
 
 /* Threads in a collective call or about to look at the gate; epochs that must end before a cut. */
 extern int ckpti_mpi_colls_inside, ckpti_mpi_epochs;
+extern struct ckpti_mpi_coll *ckpti_mpi_last_coll; /* for messages: may be gone */
 /* Processes that are not in MPI_COMM_WORLD have come in. */
 extern bool ckpti_mpi_dynamic;
 
@@ -64,6 +65,7 @@ static inline struct ckpti_guest_thread *ckpti_mpi_coll_begin(const void *handle
 	} else if (c) {
 		(void)__atomic_add_fetch(&c->seq, 1, __ATOMIC_RELAXED);
 		c->call = call;
+		ckpti_mpi_last_coll = c;
 	}
 	return self;
 }
@@ -75,13 +77,13 @@ static inline void ckpti_mpi_coll_end(struct ckpti_guest_thread *self)
 }
 
 /* For functions written by hand: GUEST() as a collective call. */
-#define GUEST_COLL(handle, name, ...)                                                         \
-	({                                                                                    \
-		struct ckpti_guest_thread *coll_ = ckpti_mpi_coll_begin(handle, #name);       \
-		int done_ = GUEST(name, ##__VA_ARGS__);                                       \
-                                                                                              \
-		ckpti_mpi_coll_end(coll_);                                                    \
-		done_;                                                                        \
+#define GUEST_COLL(handle, name, ...)                                                   \
+	({                                                                              \
+		struct ckpti_guest_thread *coll_ = ckpti_mpi_coll_begin(handle, #name); \
+		int done_ = GUEST(name, ##__VA_ARGS__);                                 \
+                                                                                        \
+		ckpti_mpi_coll_end(coll_);                                              \
+		done_;                                                                  \
 	})
 
 void ckpti_mpi_rma_open(struct ckpti_mpi_coll *c, const char *call);

@@ -111,8 +111,7 @@ static int send_all(struct peer *p, const void *data, size_t len, struct ckpti_e
 int ckpti_mpi_control_send(int peer, uint32_t type, uint32_t attempt, const void *payload,
 			   size_t len, struct ckpti_err *err)
 {
-	const struct ckpti_mpi_packet p = {
-		.type = type, .attempt = attempt, .len = (uint32_t)len};
+	const struct ckpti_mpi_packet p = {.type = type, .attempt = attempt, .len = (uint32_t)len};
 	int r;
 
 	if (len > CKPTI_MPI_MESSAGE_LIMIT)
@@ -204,9 +203,8 @@ static int listen_here(struct hello *h, struct ckpti_err *err)
 			if (i->ifa_addr && i->ifa_addr->sa_family == AF_INET &&
 			    (i->ifa_flags & IFF_UP) && !(i->ifa_flags & IFF_LOOPBACK) == !loop &&
 			    h->count < ADDRESSES)
-				h->address[h->count++] =
-					((struct sockaddr_in *)(void *)i->ifa_addr)
-						->sin_addr.s_addr;
+				h->address[h->count++] = ((struct sockaddr_in *)(void *)i->ifa_addr)
+								 ->sin_addr.s_addr;
 	freeifaddrs(list);
 	return ckpti_guest_fd_take(fd);
 }
@@ -287,8 +285,9 @@ static int connect_to(const struct hello *h, uint32_t address)
 	memcpy(me.secret, h->secret, sizeof(me.secret));
 	p.fd = fd;
 	if ((connect(fd, (struct sockaddr *)&sa, sizeof(sa)) == 0 || errno == EINPROGRESS) &&
-	    poll(&p, 1, CONNECT_MS) > 0 && getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 &&
-	    error == 0 && send(fd, &me, sizeof(me), MSG_NOSIGNAL) == (ssize_t)sizeof(me)) {
+	    poll(&p, 1, CONNECT_MS) > 0 &&
+	    getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error == 0 &&
+	    send(fd, &me, sizeof(me), MSG_NOSIGNAL) == (ssize_t)sizeof(me)) {
 		set_up(fd);
 		return fd;
 	}
@@ -330,8 +329,7 @@ int ckpti_mpi_control_start(struct ckpti_err *err)
 	(void)GUEST(MPI_Comm_rank, world, &ckpti_mpi_rank);
 	(void)GUEST(MPI_Comm_size, world, &ckpti_mpi_size);
 	(void)GUEST(MPI_Comm_dup, self, &ckpti_mpi_own_comm);
-	(void)GUEST(MPI_Comm_set_errhandler, ckpti_mpi_own_comm,
-		    ckpti_mpi_real(MPI_ERRORS_RETURN));
+	(void)GUEST(MPI_Comm_set_errhandler, ckpti_mpi_own_comm, ckpti_mpi_real(MPI_ERRORS_RETURN));
 	ckpti_mpi_colls_begin();
 	ckpti_mpi_control_forget();
 	memset(&failure, 0, sizeof(failure));

@@ -26,12 +26,13 @@
 #include "shim/control.h"
 #include "shim/drain.h"
 
-#define LIMIT_MS     8000 /* a checkpoint gives handlers 10 s */
-#define FIRST_LOOK   200  /* us between reports */
-#define LAST_LOOK    5000
-#define FIRST_STALL  5 /* ms without a change before those that wait are let pass */
-#define LAST_STALL   200
-#define TEXT	     160
+#define LIMIT_MS    8000 /* a checkpoint gives handlers 10 s */
+#define FIRST_LOOK  200  /* us between reports */
+#define LAST_LOOK   5000
+#define FIRST_STALL 5 /* ms without a change before those that wait are let pass */
+#define LAST_STALL  200
+#define REPORT_MS   500
+#define TEXT        160
 
 enum type {
 	JOIN = 1,
@@ -50,8 +51,10 @@ enum type {
 };
 
 static const char *const step_name[] = {
-	[JOIN] = "begin its checkpoint", [REPORT] = "tell where it is",
-	[SENT] = "leave MPI",		 [DRAINED] = "receive all messages",
+	[JOIN] = "begin its checkpoint",
+	[REPORT] = "tell where it is",
+	[SENT] = "leave MPI",
+	[DRAINED] = "receive all messages",
 };
 
 struct report {
@@ -118,7 +121,7 @@ static void report(void)
 	struct ckpti_mpi_count *count = NULL;
 	struct report *r;
 	bool whole, waiting;
-	char text[TEXT];
+	char text[TEXT] = ""; /* all of it is compared with the report before */
 	size_t n = ckpti_mpi_colls_report(&count, &whole, &waiting, text, sizeof(text));
 
 	r = calloc(1, sizeof(*r) + n * sizeof(*count));
@@ -126,7 +129,7 @@ static void report(void)
 		ckpti_mpi_fatal("no memory for a checkpoint");
 	r->whole = whole;
 	r->waiting = waiting;
-	memcpy(r->text, text, sizeof(text));
+	(void)strcpy(r->text, text);
 	memcpy(r->count, count, n * sizeof(*count));
 	free(count);
 	answer(REPORT, r, sizeof(*r) + n * sizeof(*r->count));
@@ -329,13 +332,15 @@ static int late(enum type type, int rank, struct ckpti_err *err)
 
 static int gather(enum type type, struct ckpti_err *err)
 {
+	/* At the end of the time meet() knows better who is late: it still needs the reports. */
+	int64_t until = cut.deadline + (type == REPORT ? REPORT_MS : 0);
 	int r = 0;
 
 	while (r == 0 && missing(type) >= 0) {
 		struct ckpti_mpi_packet p = {0};
 		int peer;
 
-		if (now_ms() > cut.deadline)
+		if (now_ms() > until)
 			return late(type, missing(type), err);
 		step();
 		if (cut.answer.type) {
@@ -365,7 +370,7 @@ struct tally {
 	bool whole;   /* all ranks, and all counts are equal */
 	bool waiting; /* somebody is */
 	int behind;   /* a rank that is not where the others are, -1 */
-	int ahead;    /* one that waits */
+	int ahead;    /* one that waits for it */
 };
 
 static int by_id(const void *pa, const void *pb)
@@ -411,8 +416,6 @@ static void tally(struct tally *t)
 		t->n += counts_of(i);
 		t->whole = t->whole && r->whole;
 		t->waiting = t->waiting || r->waiting;
-		if (r->waiting && t->ahead < 0)
-			t->ahead = i;
 		cut.moved = hash(cut.moved, r, cut.from[i].len);
 	}
 	qsort(t->most, t->n, sizeof(*t->most), by_id);
@@ -441,9 +444,16 @@ static void find_behind(struct tally *t)
 				t->behind = i;
 		}
 	}
-	for (int i = 0; i < ckpti_mpi_size && t->behind < 0; i++)
-		if (!((const struct report *)cut.from[i].payload)->whole)
+	for (int i = 0; i < ckpti_mpi_size; i++) {
+		const struct report *r = cut.from[i].payload;
+
+		if (r->whole && !r->waiting)
+			continue;
+		if (t->behind < 0)
 			t->behind = i;
+		else if (t->ahead < 0 && t->behind != i)
+			t->ahead = i;
+	}
 }
 
 static int no_point(struct tally *t, struct ckpti_err *err)
@@ -451,12 +461,13 @@ static int no_point(struct tally *t, struct ckpti_err *err)
 	const struct report *behind, *ahead = NULL;
 
 	find_behind(t);
-	if (t->ahead >= 0 && t->ahead != t->behind)
+	if (t->ahead >= 0)
 		ahead = cut.from[t->ahead].payload;
 	behind = cut.from[t->behind < 0 ? 0 : t->behind].payload;
 	if (ahead)
 		return ckpti_err(err, -ETIMEDOUT, "ranks do not meet: rank %d %s; rank %d %s",
-				 t->behind < 0 ? 0 : t->behind, behind->text, t->ahead, ahead->text);
+				 t->behind < 0 ? 0 : t->behind, behind->text, t->ahead,
+				 ahead->text);
 	return ckpti_err(err, -ETIMEDOUT, "ranks do not meet: rank %d %s",
 			 t->behind < 0 ? 0 : t->behind, behind->text);
 }
@@ -607,7 +618,8 @@ int ckpti_mpi_cut_begin(struct ckpti_err *err)
 	cut.self = ckpti_mpi_self();
 	cut.attempt++;
 	cut.held = cut.draining = cut.drained = false;
-	cut.deadline = now_ms() + limit_ms();
+	/* Rank 0 is the one to give up, for it knows why. */
+	cut.deadline = now_ms() + limit_ms() + (ckpti_mpi_rank ? 1000 : 0);
 	answer(0, NULL, 0);
 	r = ckpti_mpi_rank == 0 ? lead(err) : follow(err);
 	if (r < 0) {

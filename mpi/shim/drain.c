@@ -155,8 +155,8 @@ int ckpti_mpi_drain_expect(const struct ckpti_mpi_sent *sent, size_t n, struct c
 					 "rank %d is not a peer of rank %d on a communicator",
 					 sent[i].rank, ckpti_mpi_rank);
 		if (c->received[peer] < sent[i].count)
-			missing[nmissing++] = (struct missing){
-				.coll = c, .peer = peer, .sent = sent[i].count};
+			missing[nmissing++] =
+				(struct missing){.coll = c, .peer = peer, .sent = sent[i].count};
 	}
 	return 0;
 }
@@ -289,8 +289,8 @@ int ckpti_mpi_drain_again(struct ckpti_guest_thread *self, struct ckpti_err *err
 		if (c->handle && c->handle->kind == CKPTI_MPI_WIN && c->shared)
 			ret = GUEST(MPI_Win_lock_all, 0, ckpti_mpi_real(c->handle));
 	nrequests = 0;
-	return ret == MPI_SUCCESS ? 0
-				  : ckpti_err(err, -EIO,
-					      "rank %d cannot post its receives again: error %d",
-					      ckpti_mpi_rank, ret);
+	return ret == MPI_SUCCESS
+		       ? 0
+		       : ckpti_err(err, -EIO, "rank %d cannot post its receives again: error %d",
+				   ckpti_mpi_rank, ret);
 }

@@ -76,11 +76,11 @@ struct ckpti_mpi_handle {
 	void *real; /* the guest's; NULL before a guest is loaded */
 	uint8_t kind;
 	bool predefined;
-	bool guest_memory;                    /* window: its memory is the guest's */
-	bool hidden; /* the application does not have it: a part of one that it has */
-	int refs;                             /* times that it was given to the application */
-	int fortran;                          /* its integer; -1: none yet */
-	int callback;                         /* of an op or error handler: number of its thunk */
+	bool guest_memory; /* window: its memory is the guest's */
+	bool hidden;       /* the application does not have it: a part of one that it has */
+	int refs;          /* times that it was given to the application */
+	int fortran;       /* its integer; -1: none yet */
+	int callback;      /* of an op or error handler: number of its thunk */
 	struct ckpti_mpi_handle *next, *prev; /* created ones of this kind, oldest first */
 	struct ckpti_mpi_handle *same_hash;
 	void *scratch;                /* a pending operation may read it: freed with the request */
@@ -89,10 +89,10 @@ struct ckpti_mpi_handle {
 	int size, rank;               /* of a communicator; negative: not asked yet */
 	uint8_t pad0[0x54 - 0x50];
 	uint32_t op_flags; /* bit 1: the function is Fortran's */
-	void *recipe; /* for a new life: see remake.h */
+	void *recipe;      /* for a new life: see remake.h */
 	union {
-		struct ckpti_mpi_request request; /* of a request or message */
-		struct { /* of a communicator, window or file */
+		struct ckpti_mpi_request request;    /* of a request or message */
+		struct {                             /* of a communicator, window or file */
 			struct ckpti_mpi_coll *coll; /* coll.h */
 			void *regions; /* window: what is attached to it, see remake_win.c */
 			bool fenced, shared_position; /* window, file: see remake.h */

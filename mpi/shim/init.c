@@ -137,6 +137,7 @@ static void in_child(void)
 		return;
 	loaded = false;
 	forked = true;
+	ckpti_mpi_running = false;
 	(void)pthread_mutex_init(&lock, NULL);
 	ckpti_mpi_handles_forked();
 	ckpti_guest_drop();

@@ -8,13 +8,15 @@
 #include <stdlib.h>
 
 #define SEND(mode_) CKPTI_MPI_SEND, CKPTI_MPI_##mode_
-#define RECEIVE	    CKPTI_MPI_RECV, CKPTI_MPI_STANDARD
+#define RECEIVE     CKPTI_MPI_RECV, CKPTI_MPI_STANDARD
 
 /* ---- blocking ---------------------------------------------------------------------------------------- */
 
-static inline __attribute__((always_inline)) int
-blocking(enum ckpti_mpi_operation operation, enum ckpti_mpi_mode mode, const void *buf, int count,
-	 MPI_Datatype type, int peer, int tag, MPI_Comm comm, MPI_Status *status)
+static inline __attribute__((always_inline)) int blocking(enum ckpti_mpi_operation operation,
+							  enum ckpti_mpi_mode mode, const void *buf,
+							  int count, MPI_Datatype type, int peer,
+							  int tag, MPI_Comm comm,
+							  MPI_Status *status)
 {
 	struct ckpti_guest_thread *self = ckpti_mpi_call_begin();
 	struct ckpti_mpi_handle *h = ckpti_mpi_request_take(CKPTI_MPI_REQUEST);
@@ -85,7 +87,44 @@ int PMPI_Recv(void *buf, int count, MPI_Datatype type, int source, int tag, MPI_
 }
 CKPTI_MPI_WEAK(MPI_Recv)
 
-/* Both at once; the receive comes first, so a message to oneself finds it. */
+/* Both in one crossing; the receive comes first, so a message to oneself finds it. */
+static int post_both(struct ckpti_guest_thread *self, struct ckpti_mpi_handle *in,
+		     struct ckpti_mpi_handle *out)
+{
+	__typeof__(ckpti_mpi.MPI_Test) test = ckpti_mpi.MPI_Test;
+	struct ckpti_mpi_request *r = &in->request, *s = &out->request;
+	ckpti_mpi_post_f *receive = ckpti_mpi_post_call(in), *send = ckpti_mpi_post_call(out);
+	MPI_Comm comm = ckpti_mpi_real(r->comm ? (void *)r->comm->handle : (void *)MPI_COMM_NULL);
+	MPI_Datatype r_type = ckpti_mpi_real(r->type), s_type = ckpti_mpi_real(s->type);
+	int ret, got = MPI_SUCCESS, sent = MPI_SUCCESS, has_come = 0, has_gone = 0;
+	MPI_Request real_in = NULL, real_out = NULL;
+
+	ckpti_guest_enter(self);
+	ret = receive(r->buf, r->count, r_type, r->peer, r->tag, comm, &real_in);
+	if (ret == MPI_SUCCESS) {
+		in->real = real_in;
+		ckpti_mpi_request_posted(in);
+		ret = send(s->buf, s->count, s_type, s->peer, s->tag, comm, &real_out);
+	}
+	if (ret == MPI_SUCCESS) {
+		out->real = real_out;
+		ckpti_mpi_request_posted(out);
+		do {
+			if (!has_gone)
+				sent = test(&real_out, &has_gone, &s->status);
+			if (!has_come)
+				got = test(&real_in, &has_come, &r->status);
+		} while (!(has_come && has_gone) && sent == MPI_SUCCESS && got == MPI_SUCCESS &&
+			 ckpti_mpi_gate_now() != CKPTI_MPI_HOLD);
+	}
+	ckpti_guest_leave(self);
+	if (has_come || got != MPI_SUCCESS)
+		ckpti_mpi_request_ended(in, got);
+	if (has_gone || sent != MPI_SUCCESS)
+		ckpti_mpi_request_ended(out, sent);
+	return ret;
+}
+
 int PMPI_Sendrecv(const void *sendbuf, int sendcount, MPI_Datatype sendtype, int dest, int sendtag,
 		  void *recvbuf, int recvcount, MPI_Datatype recvtype, int source, int recvtag,
 		  MPI_Comm comm, MPI_Status *status)
@@ -94,28 +133,29 @@ int PMPI_Sendrecv(const void *sendbuf, int sendcount, MPI_Datatype sendtype, int
 	struct ckpti_mpi_handle *in = ckpti_mpi_request_take(CKPTI_MPI_REQUEST);
 	struct ckpti_mpi_handle *out = ckpti_mpi_request_take(CKPTI_MPI_REQUEST);
 	struct ckpti_mpi_coll *c = ckpti_mpi_coll(comm);
-	int ret, sent;
+	int ret, sent = MPI_SUCCESS;
 
 	ckpti_mpi_request_note(in, RECEIVE, recvbuf, recvcount, recvtype, source, recvtag, c);
 	ckpti_mpi_request_note(out, SEND(STANDARD), sendbuf, sendcount, sendtype, dest, sendtag, c);
-	ret = ckpti_mpi_request_post(self, in);
-	if (ret != MPI_SUCCESS) {
-		ckpti_mpi_request_discard(in);
-		ckpti_mpi_request_discard(out);
-	} else {
-		sent = ckpti_mpi_request_post(self, out);
-		if (sent == MPI_SUCCESS) {
-			sent = ckpti_mpi_request_wait(self, out, MPI_STATUS_IGNORE);
-			ret = ckpti_mpi_request_wait(self, in, status);
-		} else {
-			ckpti_mpi_request_discard(out);
-			ckpti_mpi_orphan_add(in);
-		}
+	if (ckpti_mpi_buffered_any(c)) {
+		ret = ckpti_mpi_request_post(self, in);
 		if (ret == MPI_SUCCESS)
-			ret = sent;
+			ret = ckpti_mpi_request_post(self, out);
+	} else {
+		ret = post_both(self, in, out);
 	}
+	if (out->request.active)
+		sent = ckpti_mpi_request_wait(self, out, MPI_STATUS_IGNORE);
+	else
+		ckpti_mpi_request_discard(out);
+	if (ret == MPI_SUCCESS)
+		ret = ckpti_mpi_request_wait(self, in, status);
+	else if (in->request.active)
+		ckpti_mpi_orphan_add(in);
+	else
+		ckpti_mpi_request_discard(in);
 	ckpti_mpi_call_end(self);
-	return ret;
+	return ret == MPI_SUCCESS ? sent : ret;
 }
 CKPTI_MPI_WEAK(MPI_Sendrecv)
 
@@ -239,22 +279,22 @@ int PMPI_Send_init(const void *buf, int count, MPI_Datatype type, int dest, int 
 }
 CKPTI_MPI_WEAK(MPI_Send_init)
 
-int PMPI_Ssend_init(const void *buf, int count, MPI_Datatype type, int dest, int tag,
-		    MPI_Comm comm, MPI_Request *request)
+int PMPI_Ssend_init(const void *buf, int count, MPI_Datatype type, int dest, int tag, MPI_Comm comm,
+		    MPI_Request *request)
 {
 	return define(SEND(SYNCHRONOUS), buf, count, type, dest, tag, comm, request);
 }
 CKPTI_MPI_WEAK(MPI_Ssend_init)
 
-int PMPI_Rsend_init(const void *buf, int count, MPI_Datatype type, int dest, int tag,
-		    MPI_Comm comm, MPI_Request *request)
+int PMPI_Rsend_init(const void *buf, int count, MPI_Datatype type, int dest, int tag, MPI_Comm comm,
+		    MPI_Request *request)
 {
 	return define(SEND(READY), buf, count, type, dest, tag, comm, request);
 }
 CKPTI_MPI_WEAK(MPI_Rsend_init)
 
-int PMPI_Bsend_init(const void *buf, int count, MPI_Datatype type, int dest, int tag,
-		    MPI_Comm comm, MPI_Request *request)
+int PMPI_Bsend_init(const void *buf, int count, MPI_Datatype type, int dest, int tag, MPI_Comm comm,
+		    MPI_Request *request)
 {
 	return define(SEND(BUFFERED), buf, count, type, dest, tag, comm, request);
 }

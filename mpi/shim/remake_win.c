@@ -2,14 +2,13 @@
 /*
  * Windows in a new life: see remake.h.  The memory of a window is the application's, so it is there
  * again, at its address; a window is made over it.  No operation is under way: the cut has waited for
- * epochs that exclude others, and whatever is open for all is opened again.
+ * epochs that exclude others (epoch.c), and opens again what is locked for all.
  */
 #include "shim/remake.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-#include "shim/coll.h"
 #include "shim/shim.h"
 
 /* What MPI does not tell: noted when it happens, in the handle. */
@@ -156,8 +155,6 @@ static int again(struct ckpti_mpi_handle *h, struct ckpti_err *err)
 		ret = GUEST(MPI_Win_set_errhandler, win, ckpti_mpi_errors_again(&c->errors));
 	if (ret == MPI_SUCCESS && h->fenced)
 		ret = GUEST(MPI_Win_fence, MPI_MODE_NOPRECEDE, win);
-	if (ret == MPI_SUCCESS && h->coll && h->coll->shared)
-		ret = GUEST(MPI_Win_lock_all, 0, win);
 	r = ckpti_mpi_check(ret, "opening a window again", err);
 	if (r == 0)
 		ckpti_mpi_handle_again(h, win);

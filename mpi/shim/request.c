@@ -19,8 +19,8 @@ static bool is_ours(const struct ckpti_mpi_handle *h)
 /* ---- one request --------------------------------------------------------------------------------- */
 
 void ckpti_mpi_request_note(struct ckpti_mpi_handle *h, enum ckpti_mpi_operation operation,
-			    enum ckpti_mpi_mode mode, const void *buf, int count,
-			    MPI_Datatype type, int peer, int tag, struct ckpti_mpi_coll *comm)
+			    enum ckpti_mpi_mode mode, const void *buf, int count, MPI_Datatype type,
+			    int peer, int tag, struct ckpti_mpi_coll *comm)
 {
 	struct ckpti_mpi_request *r = &h->request;
 
@@ -301,27 +301,39 @@ static int gather(struct work *w, const MPI_Request *request, int n, int *ret_ac
 	return done;
 }
 
-/* Inside.  Looks until one has ended, or all, or the gate closes; or once. */
-static int poll(struct work *w, __typeof__(ckpti_mpi.MPI_Testsome) testsome, bool all, bool block)
+static void note_end(struct work *w, int k, const MPI_Status *status, int ret)
 {
-	int ret, out, left = w->n;
+	w->ended[k] = true;
+	w->status[k] = *status;
+	if (ret != MPI_ERR_IN_STATUS)
+		w->status[k].MPI_ERROR = MPI_SUCCESS;
+}
+
+/* Inside.  Looks until one has ended, or the gate closes; or once. */
+static int poll_some(struct work *w, __typeof__(ckpti_mpi.MPI_Testsome) testsome, bool block)
+{
+	int ret, out;
 
 	do {
 		out = 0;
 		ret = testsome(w->n, w->real, &out, w->index, w->some);
-		if (out == MPI_UNDEFINED)
-			break;
-		for (int i = 0; i < out; i++) {
-			int k = w->index[i];
+		for (int i = 0; out != MPI_UNDEFINED && i < out; i++)
+			note_end(w, w->index[i], &w->some[i], ret);
+	} while (block && ret == MPI_SUCCESS && out == 0 && ckpti_mpi_gate_now() != CKPTI_MPI_HOLD);
+	return ret == MPI_ERR_IN_STATUS ? MPI_SUCCESS : ret;
+}
 
-			w->ended[k] = true;
-			w->status[k] = w->some[i];
-			if (ret != MPI_ERR_IN_STATUS)
-				w->status[k].MPI_ERROR = MPI_SUCCESS;
-		}
-		left -= out;
-	} while (block && ret == MPI_SUCCESS && left && (all || left == w->n) &&
-		 ckpti_mpi_gate_now() != CKPTI_MPI_HOLD);
+/* Likewise, all of them. */
+static int poll_all(struct work *w, __typeof__(ckpti_mpi.MPI_Testall) testall, bool block)
+{
+	int ret, flag = 0;
+
+	do {
+		ret = testall(w->n, w->real, &flag, w->some);
+	} while (block && ret == MPI_SUCCESS && !flag && ckpti_mpi_gate_now() != CKPTI_MPI_HOLD);
+	for (int i = 0; (flag || ret == MPI_ERR_IN_STATUS) && i < w->n; i++)
+		if (ret != MPI_ERR_IN_STATUS || w->some[i].MPI_ERROR != MPI_ERR_PENDING)
+			note_end(w, i, &w->some[i], ret);
 	return ret == MPI_ERR_IN_STATUS ? MPI_SUCCESS : ret;
 }
 
@@ -341,7 +353,8 @@ static int settle(struct ckpti_guest_thread *self, struct work *w, const MPI_Req
 			return done;
 		first = false;
 		ckpti_guest_enter(self);
-		ret = poll(w, ckpti_mpi.MPI_Testsome, all, block);
+		ret = all ? poll_all(w, ckpti_mpi.MPI_Testall, block)
+			  : poll_some(w, ckpti_mpi.MPI_Testsome, block);
 		ckpti_guest_leave(self);
 		for (int k = 0; k < w->n; k++) {
 			struct ckpti_mpi_handle *h = (void *)request[w->at[k]];
@@ -475,8 +488,8 @@ int PMPI_Testany(int count, MPI_Request array_of_requests[], int *index, int *fl
 }
 CKPTI_MPI_WEAK(MPI_Testany)
 
-static int complete_some(int n, MPI_Request *request, int *outcount, int *index,
-			 MPI_Status *status, bool block)
+static int complete_some(int n, MPI_Request *request, int *outcount, int *index, MPI_Status *status,
+			 bool block)
 {
 	struct ckpti_guest_thread *self = ckpti_mpi_call_begin();
 	int active, done, ret = MPI_ERR_NO_MEM, out = 0;
@@ -489,8 +502,8 @@ static int complete_some(int n, MPI_Request *request, int *outcount, int *index,
 			ret = MPI_SUCCESS;
 		for (int i = 0; done > 0 && i < n; i++) {
 			struct ckpti_mpi_handle *h = (void *)request[i];
-			MPI_Status *to = status == MPI_STATUSES_IGNORE ? MPI_STATUS_IGNORE
-								       : &status[out];
+			MPI_Status *to =
+				status == MPI_STATUSES_IGNORE ? MPI_STATUS_IGNORE : &status[out];
 			int error;
 
 			if (!is_ours(h) || !h->request.active || !h->request.done)

@@ -19,8 +19,8 @@ extern MPI_Comm ckpti_mpi_own_comm;
 
 /* What it is; it is not active yet.  The datatype is kept until the request goes. */
 void ckpti_mpi_request_note(struct ckpti_mpi_handle *h, enum ckpti_mpi_operation operation,
-			    enum ckpti_mpi_mode mode, const void *buf, int count,
-			    MPI_Datatype type, int peer, int tag, struct ckpti_mpi_coll *comm);
+			    enum ckpti_mpi_mode mode, const void *buf, int count, MPI_Datatype type,
+			    int peer, int tag, struct ckpti_mpi_coll *comm);
 /* Give a noted one to the guest, or end it at once if it is a receive and a message is there. */
 int ckpti_mpi_request_post(struct ckpti_guest_thread *self, struct ckpti_mpi_handle *h);
 /* In a new life: likewise, whatever is there. */

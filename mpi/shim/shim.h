@@ -25,16 +25,16 @@ extern const char *const ckpti_mpi_names[];
 extern const size_t ckpti_mpi_ncalls;
 
 /* For functions written by hand.  Function and arguments are read when the thread has passed the gate. */
-#define GUEST(name, ...)                                                                   \
-	({                                                                                 \
-		struct ckpti_guest_thread *self_ = ckpti_mpi_call_begin();                 \
-		__typeof__(ckpti_mpi.name(__VA_ARGS__)) ret_;                              \
-                                                                                           \
-		ckpti_guest_enter(self_);                                                  \
-		ret_ = ckpti_mpi.name(__VA_ARGS__);                                        \
-		ckpti_guest_leave(self_);                                                  \
-		ckpti_mpi_call_end(self_);                                                 \
-		ret_;                                                                      \
+#define GUEST(name, ...)                                                   \
+	({                                                                 \
+		struct ckpti_guest_thread *self_ = ckpti_mpi_call_begin(); \
+		__typeof__(ckpti_mpi.name(__VA_ARGS__)) ret_;              \
+                                                                           \
+		ckpti_guest_enter(self_);                                  \
+		ret_ = ckpti_mpi.name(__VA_ARGS__);                        \
+		ckpti_guest_leave(self_);                                  \
+		ckpti_mpi_call_end(self_);                                 \
+		ret_;                                                      \
 	})
 
 /* For a message that cannot be returned: MPI_ERRORS_ARE_FATAL of our own. */

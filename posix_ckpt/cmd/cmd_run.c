@@ -7,6 +7,7 @@
  * any launcher (a shell, srun, mpirun) that can start a program can also restart it.
  */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,55 +23,72 @@
 #define EXIT_CANNOT_RUN 126
 #define EXIT_NOT_FOUND  127
 
-/* The library that belongs to this executable: beside it in a build tree, in the sister folder in an
+/* A library that belongs to this executable: beside it in a build tree, in the sister folder in an
  * installed one, wherever the tree was moved to. */
-static int find_library(char *ret, size_t size, struct ckpti_err *err)
+static bool find_library(const char *name, char *ret, size_t size)
 {
 	static const char *const places[] = {"", "../lib/", "../lib/x86_64-linux-gnu/",
 					     "../lib64/"};
-	char exe[4096], path[4200];
+	char exe[4096];
 	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
 
 	while (n > 0 && exe[n - 1] != '/')
 		n--;
 	for (size_t i = 0; n > 0 && i < sizeof(places) / sizeof(places[0]); i++) {
-		(void)snprintf(path, sizeof(path), "%.*s%s" LIBRARY, (int)n, exe, places[i]);
-		if (access(path, R_OK) == 0)
-			goto found;
+		(void)snprintf(ret, size, "%.*s%s%s", (int)n, exe, places[i], name);
+		if (access(ret, R_OK) == 0)
+			return true;
 	}
-	(void)snprintf(path, sizeof(path), "%s", CKPT_LIBDIR "/" LIBRARY);
-	if (access(path, R_OK) < 0)
+	(void)snprintf(ret, size, "%s/%s", CKPT_LIBDIR, name);
+	return access(ret, R_OK) == 0;
+}
+
+/* In front of a list of ld.so's, unless it is there: `cpr run` below `cpr run`. */
+static int put_first(const char *variable, const char *lib, struct ckpti_err *err)
+{
+	const char *old = getenv(variable);
+	size_t len = strlen(lib);
+	char *value = NULL;
+	int r;
+
+	/* ld.so splits the list there. */
+	if (strpbrk(lib, " :"))
 		return ckpti_err(err, -ENOEXEC,
-				 LIBRARY ": not found beside cpr or in " CKPT_LIBDIR);
-found:
-	/* ld.so splits LD_PRELOAD there. */
-	if (strpbrk(path, " :"))
-		return ckpti_err(err, -ENOEXEC,
-				 "%s: a path with a space or colon cannot be preloaded", path);
-	(void)snprintf(ret, size, "%s", path);
-	return 0;
+				 "%s: a path with a space or colon cannot be preloaded", lib);
+	if (!old || !*old)
+		return setenv(variable, lib, 1) < 0 ? -errno : 0;
+	if (strncmp(old, lib, len) == 0 && strchr(": ", old[len]))
+		return 0; /* strchr() finds the NUL, too */
+	if (asprintf(&value, "%s:%s", lib, old) < 0)
+		return -ENOMEM;
+	r = setenv(variable, value, 1) < 0 ? -errno : 0;
+	free(value);
+	return r;
+}
+
+/* Where programs look for Open MPI they find the shim, if the MPI side is installed. */
+static int set_mpi(struct ckpti_err *err)
+{
+	char look[4400], shim[4400];
+
+	if (!find_library("ckpt-mpi/ckpt-look.so", look, sizeof(look)) ||
+	    !find_library("ckpt-mpi/libmpi.so.40", shim, sizeof(shim)))
+		return 0;
+	if (setenv("CKPT_MPI_LIB", shim, 1) < 0)
+		return -errno;
+	return put_first("LD_AUDIT", look, err);
 }
 
 static int set_preload(struct ckpti_err *err)
 {
-	const char *old = getenv("LD_PRELOAD");
-	char lib[4200], *value = NULL;
-	size_t len;
+	char lib[4400];
 	int r;
 
-	r = find_library(lib, sizeof(lib), err);
-	if (r < 0)
-		return r;
-	len = strlen(lib);
-	if (!old || !*old)
-		return setenv("LD_PRELOAD", lib, 1) < 0 ? -errno : 0;
-	if (strncmp(old, lib, len) == 0 && strchr(": ", old[len]))
-		return 0; /* `cpr run` below `cpr run`; strchr() finds the NUL, too */
-	if (asprintf(&value, "%s:%s", lib, old) < 0)
-		return -ENOMEM;
-	r = setenv("LD_PRELOAD", value, 1) < 0 ? -errno : 0;
-	free(value);
-	return r;
+	if (!find_library(LIBRARY, lib, sizeof(lib)))
+		return ckpti_err(err, -ENOEXEC,
+				 LIBRARY ": not found beside cpr or in " CKPT_LIBDIR);
+	r = put_first("LD_PRELOAD", lib, err);
+	return r < 0 ? r : set_mpi(err);
 }
 
 /* A command that runs in a set already joins it. */

@@ -68,6 +68,16 @@ static int check(const struct ckpti_cmd_opts *o, struct ckpti_err *err)
 	return 0;
 }
 
+static bool next_char(int fd, char *ret)
+{
+	ssize_t n;
+
+	do
+		n = read(fd, ret, 1);
+	while (n < 0 && errno == EINTR);
+	return n == 1;
+}
+
 /* Runs argv; the last line that it writes on stderr goes to `last`.  Wait status or -errno. */
 static int run(char **argv, char *last, size_t size)
 {
@@ -85,7 +95,7 @@ static int run(char **argv, char *last, size_t size)
 		_exit(127);
 	}
 	(void)close(end[1]);
-	for (bool fresh = true; pid > 0 && read(end[0], &c, 1) == 1; fresh = c == '\n') {
+	for (bool fresh = true; pid > 0 && next_char(end[0], &c); fresh = c == '\n') {
 		if (fresh && c != '\n')
 			n = 0;
 		if (c != '\n' && n + 1 < size)

@@ -23,6 +23,7 @@
 
 #define START_TIMEOUT_MS 10000U
 #define END_TIMEOUT_MS   10000U
+#define KILL_TIMEOUT_MS  1000U
 #define MAX_WAIT_S       86400UL
 #define MAX_ARGS         64
 #define PREFIX           "SLURM_CKPT_"
@@ -66,26 +67,15 @@ static void add_interval(struct args *a, char number[24])
 	add(a, "--interval", number);
 }
 
-/* text is cut up. */
-static void add_includes(struct args *a, char *text)
-{
-	char *save = NULL;
-
-	for (char *glob = strtok_r(text, ":", &save); glob; glob = strtok_r(NULL, ":", &save))
-		add(a, "--include", glob);
-}
-
 static void execute(const struct ckpti_batch *b)
 {
-	const char *include = ckpti_batch_option(CKPTI_BATCH_INCLUDE);
 	char path[PATH_MAX + 32], cwd[PATH_MAX], job[16], interval[24], **argv;
-	char *includes = strdup(include ? include : "");
 	struct args a = {.n = 0};
 	size_t n = 0;
 
 	(void)snprintf(path, sizeof(path), "%s/ckpt-coordinator", b->libexec);
 	(void)snprintf(job, sizeof(job), "%" PRIu32, b->job);
-	if (!includes || !getcwd(cwd, sizeof(cwd)))
+	if (!getcwd(cwd, sizeof(cwd)))
 		return;
 	add(&a, path, "");
 	add(&a, "--job", job);
@@ -96,7 +86,6 @@ static void execute(const struct ckpti_batch *b)
 	add(&a, "--keep", ckpti_batch_option(CKPTI_BATCH_KEEP));
 	add(&a, "--fresh", ckpti_batch_option(CKPTI_BATCH_FRESH) ? "" : NULL);
 	add(&a, "--skip-done", ckpti_batch_option(CKPTI_BATCH_SKIP_DONE) ? "" : NULL);
-	add_includes(&a, includes);
 	add(&a, "--cwd", cwd);
 	add(&a, "--ntasks", "1");
 	add(&a, "--config", b->config);
@@ -114,7 +103,6 @@ static void execute(const struct ckpti_batch *b)
 	memcpy(argv + a.n, b->command, n * sizeof(*argv));
 	(void)execv(path, argv);
 	free(argv);
-	free(includes);
 }
 
 /* Descriptors in the child: nothing on 0 and 1, our stderr, status on 3, life on 4; it closes the rest. */
@@ -231,10 +219,11 @@ static uint64_t wait_longer(char *rest)
 	return ckpti_clock_ms() + seconds * 1000 + START_TIMEOUT_MS;
 }
 
-static enum ckpti_batch_answer read_answer(void)
+static enum ckpti_batch_answer read_answer(const struct ckpti_batch *b)
 {
 	uint64_t deadline = ckpti_clock_ms() + START_TIMEOUT_MS;
 	char line[PATH_MAX + 256], *rest;
+	bool without;
 	int r;
 
 	while ((r = next_line(deadline, line, sizeof(line))) == 1) {
@@ -252,26 +241,33 @@ static enum ckpti_batch_answer read_answer(void)
 			return CKPTI_BATCH_REFUSED;
 		}
 	}
-	(void)fprintf(stderr,
-		      "cpr: checkpoint: the coordinator %s, the program runs without checkpoints\n",
-		      r == 0 ? "has ended before the program began" : "was not ready in time");
-	return CKPTI_BATCH_WITHOUT;
+	/* In a later life of the job it must not begin anew, only because nobody can tell. */
+	without = b->restarts == 0 || ckpti_batch_option(CKPTI_BATCH_FRESH);
+	(void)fprintf(stderr, "cpr: checkpoint: the coordinator %s, %s\n",
+		      r == 0 ? "has ended before the program began" : "was not ready in time",
+		      without ? "the program runs without checkpoints"
+			      : "and the program might have to be restarted");
+	return without ? CKPTI_BATCH_WITHOUT : CKPTI_BATCH_REFUSED;
 }
 
-/* Its wait status.  It is given until the deadline, then it is killed. */
-static int reap(uint64_t deadline)
+static bool has_ended_by(uint64_t deadline)
 {
 	const struct timespec pause = {.tv_nsec = 5000000};
-	int status = 0;
 	pid_t r;
 
-	while ((r = waitpid(coordinator.pid, &status, WNOHANG)) == 0 && ckpti_clock_ms() < deadline)
+	while ((r = waitpid(coordinator.pid, NULL, WNOHANG)) == 0 && ckpti_clock_ms() < deadline)
 		(void)nanosleep(&pause, NULL);
-	if (r == 0) {
-		(void)kill(coordinator.pid, SIGKILL);
-		(void)waitpid(coordinator.pid, &status, 0);
-	}
-	return status;
+	return r != 0;
+}
+
+/* It is given until the deadline, then it is killed; one that hangs in the file system is not even ended by
+ * that, and is left alone. */
+static void reap(uint64_t deadline)
+{
+	if (has_ended_by(deadline))
+		return;
+	(void)kill(coordinator.pid, SIGKILL);
+	(void)has_ended_by(ckpti_clock_ms() + KILL_TIMEOUT_MS);
 }
 
 /* ---- start and end ------------------------------------------------------------------------ */
@@ -315,10 +311,10 @@ enum ckpti_batch_answer ckpti_batch_coordinate(const struct ckpti_batch *b)
 			      b->libexec, strerror(-r));
 		return CKPTI_BATCH_WITHOUT;
 	}
-	answer = read_answer();
+	answer = read_answer(b);
 	if (answer != CKPTI_BATCH_READY) {
 		(void)close(coordinator.life_fd);
-		(void)reap(ckpti_clock_ms() + 1000);
+		reap(ckpti_clock_ms() + 1000);
 		(void)fclose(coordinator.lines);
 	}
 	return answer;
@@ -328,7 +324,7 @@ void ckpti_batch_coordinate_end(void)
 {
 	uint64_t deadline = ckpti_clock_ms() + END_TIMEOUT_MS;
 	char line[PATH_MAX + 256], last[512] = "", *rest;
-	int r, status;
+	int r;
 
 	/* It may have died long ago: no SIGPIPE. */
 	(void)send(coordinator.life_fd, "exit\n", 5, MSG_NOSIGNAL);
@@ -338,8 +334,9 @@ void ckpti_batch_coordinate_end(void)
 		if (rest)
 			(void)snprintf(last, sizeof(last), "%s", rest);
 	}
-	status = reap(r == 0 ? ckpti_clock_ms() + 1000 : deadline);
+	reap(r == 0 ? ckpti_clock_ms() + 1000 : deadline);
 	(void)fclose(coordinator.lines);
-	if (WIFEXITED(status) && WEXITSTATUS(status) == CKPTI_COORD_BLOCK && last[0])
+	/* Whatever became of it then: the program was vacated. */
+	if (last[0])
 		ckpti_vacated_block(last);
 }

@@ -36,17 +36,16 @@ int ckpti_batch_make_page(struct ckpti_batch *b, struct ckpti_err *err)
 /* What the coordinator has said is there already. */
 static int set_environment(void)
 {
-	char step[16], host[256];
+	char step[16];
 	const char *const pairs[][2] = {{"SLURM_STEP_ID", step},
 					{"SLURM_NODEID", "0"},
 					{"SLURM_STEP_NUM_NODES", "1"},
 					{"SLURM_STEP_NUM_TASKS", "1"},
-					{"SLURM_SRUN_COMM_HOST", host}};
+					/* Not by name: the agent must not wait for a resolver. */
+					{"SLURM_SRUN_COMM_HOST", "127.0.0.1"}};
 	int r = 0;
 
 	(void)snprintf(step, sizeof(step), "%u", CKPTI_STEP_BATCH);
-	if (gethostname(host, sizeof(host)) < 0)
-		return -errno;
 	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++)
 		r |= setenv(pairs[i][0], pairs[i][1], 1);
 	return r ? -ENOMEM : 0;

@@ -57,20 +57,38 @@ static void set_slot(const struct ckpti_batch *b, uint32_t state)
 	__atomic_store_n(&b->page->slot[0].state, state, __ATOMIC_RELEASE);
 }
 
-static void be_program(const struct ckpti_batch *b)
+static void set_reason(const struct ckpti_batch *b, const char *reason)
 {
-	const char *old = getenv("LD_PRELOAD");
-	char preload[32768 + PATH_MAX];
-	int r;
+	(void)snprintf(b->page->slot[0].reason, sizeof(b->page->slot[0].reason), "%s", reason);
+}
 
-	(void)snprintf(preload, sizeof(preload), "%s/libckpt.so.0%s%s", b->libdir,
-		       old && *old ? ":" : "", old ? old : "");
+/* Why the program cannot be checkpointed; NULL: it can. */
+static const char *prepare(const struct ckpti_batch *b)
+{
+	const char *old = getenv("LD_PRELOAD"), *why;
+	char lib[PATH_MAX], preload[32768 + PATH_MAX];
+
+	(void)snprintf(lib, sizeof(lib), "%s/" CKPTI_PLUGIN_LIBRARY, b->libdir);
+	why = ckpti_preload_obstacle(lib);
+	if (why)
+		return why;
+	(void)snprintf(preload, sizeof(preload), "%s%s%s", lib, old && *old ? ":" : "",
+		       old ? old : "");
 	(void)setenv("CKPT_SET", from_coordinator("SLURM_CKPT_SET"), 1);
 	(void)setenv("LD_PRELOAD", preload, 1);
 	(void)setenv("SLURM_CHECKPOINT_IMAGE_DIR", from_coordinator("SLURM_CKPT_STEPDIR"), 1);
+	return NULL;
+}
+
+static void be_program(const struct ckpti_batch *b)
+{
+	const char *why = prepare(b);
+	int r;
+
 	ckpti_batch_clear_env();
 	(void)unsetenv(CKPTI_PLUGIN_TOKEN);
-	set_slot(b, CKPTI_SLOT_FRESH);
+	set_reason(b, why ? why : "");
+	set_slot(b, why ? CKPTI_SLOT_LEFT_OUT : CKPTI_SLOT_FRESH);
 	(void)execvp(b->command[0], b->command);
 	r = errno;
 	(void)fprintf(stderr, "cpr: run: %s: %s\n", b->command[0], strerror(r));
@@ -126,6 +144,16 @@ static void be_restored(const struct ckpti_batch *b, const struct ckpti_manifest
 	_exit(CANNOT_RUN);
 }
 
+/* The agent tells the coordinator, as of a cpr that fails: the generation before this one is tried then. */
+static void be_nothing(const struct ckpti_batch *b, const char *why)
+{
+	(void)fprintf(stderr, "cpr: run: cannot be restarted: %s\n", why);
+	b->page->slot[0].building = 1;
+	set_reason(b, why);
+	set_slot(b, CKPTI_SLOT_LEFT_OUT);
+	_exit(CANNOT_RUN);
+}
+
 /* ---- the parent --------------------------------------------------------------------------- */
 
 static void hand_on(const siginfo_t *si, pid_t pid)
@@ -151,22 +179,19 @@ static int wait_for(pid_t pid, const sigset_t *set)
 	}
 }
 
-/* The generation to be restored; false: it cannot be read, which has been said. */
-static bool load(uint64_t gen, struct ckpti_manifest *ret)
+/* The generation to be restored. */
+static int load(uint64_t gen, struct ckpti_manifest *ret, struct ckpti_err *err)
 {
-	struct ckpti_err err = {.code = 0};
 	struct ckpti_step st;
 	unsigned skipped;
 	int r;
 
-	r = ckpti_step_open(from_coordinator("SLURM_CKPT_STEPDIR"), &st, &err);
-	if (r == 0) {
-		r = ckpti_step_load(&st, gen, ret, &skipped, &err);
-		ckpti_step_close(&st);
-	}
+	r = ckpti_step_open(from_coordinator("SLURM_CKPT_STEPDIR"), &st, err);
 	if (r < 0)
-		(void)fprintf(stderr, "cpr: run: cannot be restarted: %s\n", err.text);
-	return r == 0;
+		return r;
+	r = ckpti_step_load(&st, gen, ret, &skipped, err);
+	ckpti_step_close(&st);
+	return r;
 }
 
 int ckpti_batch_task(struct ckpti_batch *b)
@@ -174,12 +199,13 @@ int ckpti_batch_task(struct ckpti_batch *b)
 	const char *restore = from_coordinator("SLURM_CKPT_RESTORE");
 	const char *dash = strrchr(restore, '-');
 	struct ckpti_manifest m = {0};
+	struct ckpti_err err = {.code = 0};
 	sigset_t set, old;
 	pid_t pid;
-	int status;
+	int status, r = 0;
 
-	if (dash && !load(strtoull(dash + 1, NULL, 10), &m))
-		return CANNOT_RUN << 8;
+	if (dash)
+		r = load(strtoull(dash + 1, NULL, 10), &m, &err);
 	if (m.task && m.task[0].state == CKPTI_TASK_ENDED) {
 		status = m.task[0].status;
 		ckpti_manifest_free(&m);
@@ -196,6 +222,8 @@ int ckpti_batch_task(struct ckpti_batch *b)
 	if (pid == 0) {
 		(void)sigprocmask(SIG_SETMASK, &old, NULL);
 		wait_for_fence();
+		if (r < 0)
+			be_nothing(b, err.text);
 		if (m.task)
 			be_restored(b, &m);
 		be_program(b);

@@ -18,9 +18,13 @@
 #include "spank/coordinator/coord.h"
 
 #define STRANGER_MS 5000
-#define MAX_CONNS   20000U
-#define MAX_NODES   100000U
-#define OWN_FILES   32U /* for everything but connections */
+/* What they may cost: of more connections the oldest makes room.  Their HELLO names all tasks of a node. */
+#define STRANGERS      256U
+#define STRANGERS_ONCE 64U
+#define STRANGER_BYTES (128U << 10)
+#define MAX_CONNS      20000U
+#define MAX_NODES      100000U
+#define OWN_FILES      32U /* for everything but connections */
 
 const char *ckpti_node_name(const struct ckpti_coord *c, unsigned node)
 {
@@ -90,11 +94,28 @@ static unsigned max_conns(void)
 	return files.rlim_cur > OWN_FILES ? (unsigned)files.rlim_cur - OWN_FILES : 1;
 }
 
+/* Who does prove who it is needs milliseconds for it. */
+static void make_room(struct ckpti_coord *c)
+{
+	struct ckpti_conn *oldest = NULL;
+	unsigned n = 0;
+
+	for (struct ckpti_conn *conn = c->conns; conn; conn = conn->next) {
+		if (conn->role != CKPTI_CONN_NEW || conn->closed)
+			continue;
+		oldest = conn;
+		n++;
+	}
+	if (n >= STRANGERS)
+		drop(c, oldest, "one of too many");
+}
+
 void ckpti_agents_accept(struct ckpti_coord *c)
 {
 	unsigned max = max_conns();
 
-	for (;;) {
+	/* Those that were there before have their turn in between. */
+	for (unsigned i = 0; i < STRANGERS_ONCE; i++) {
 		struct ckpti_conn *conn;
 		int fd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
@@ -110,6 +131,8 @@ void ckpti_agents_accept(struct ckpti_coord *c)
 			free(conn);
 			return;
 		}
+		ckpti_wire_limit(conn->wire, STRANGER_BYTES);
+		make_room(c);
 		conn->auth = (struct ckpti_auth_server){
 			.owner = geteuid(),
 			.job = c->args.job,
@@ -162,6 +185,7 @@ static void welcome_node(struct ckpti_coord *c, struct ckpti_conn *conn,
 		return;
 	}
 	conn->role = CKPTI_CONN_NODE;
+	ckpti_wire_limit(conn->wire, CKPTI_WIRE_MAX_PAYLOAD);
 	conn->node = (unsigned)node;
 	/* It came back before we knew that it had gone. */
 	if (c->node[node].conn)
@@ -385,6 +409,10 @@ int ckpti_agents_ready(const struct ckpti_coord *c, struct ckpti_err *err)
 	for (unsigned i = 0; i < c->nnodes; i++) {
 		const struct ckpti_cnode *n = &c->node[i];
 
+		if (n->live + n->ended < n->tasks)
+			return ckpti_err(err, -EAGAIN,
+					 "%s has not told yet how a task of it has ended",
+					 ckpti_node_name(c, i));
 		if (n->tasks > 0 && n->live == 0)
 			continue;
 		if (!n->conn && n->heard_ms == 0)

@@ -16,7 +16,6 @@ enum {
 	OPT_RESTART_DIR,
 	OPT_KEEP,
 	OPT_FRESH,
-	OPT_INCLUDE,
 	OPT_SKIP_DONE,
 	OPT_STDIO,
 	OPT_OWN_OUTPUT,
@@ -38,7 +37,6 @@ static const struct argp_option options[] = {
 	{"restart-dir", OPT_RESTART_DIR, "DIR", 0, "of a step or of a job, to restart from", 0},
 	{"keep", OPT_KEEP, "N", 0, "how many checkpoints are kept", 0},
 	{"fresh", OPT_FRESH, NULL, 0, "do not restart", 0},
-	{"include", OPT_INCLUDE, "GLOB", 0, "node-local files that go with a checkpoint", 0},
 	{"skip-done", OPT_SKIP_DONE, NULL, 0, "do not run again what had ended well", 0},
 	{"stdio", OPT_STDIO, "TEXT", 0, "where its input and output go", 0},
 	{"own-output", OPT_OWN_OUTPUT, NULL, 0, "what it has printed stays in a file of its own",
@@ -77,16 +75,6 @@ static void parse_interval(struct argp_state *state, const char *text, struct ck
 		a->interval = number(state, "--interval", text, UINT32_MAX);
 }
 
-static void add_include(struct argp_state *state, const char *glob, struct ckpti_coord_args *a)
-{
-	const char **list = realloc(a->include, (a->ninclude + 1) * sizeof(*list));
-
-	if (!list)
-		argp_failure(state, 1, ENOMEM, "--include");
-	a->include = list;
-	a->include[a->ninclude++] = glob;
-}
-
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct ckpti_coord_args *a = state->input;
@@ -115,9 +103,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPT_FRESH:
 		a->fresh = true;
-		return 0;
-	case OPT_INCLUDE:
-		add_include(state, arg, a);
 		return 0;
 	case OPT_SKIP_DONE:
 		a->skip_done = true;

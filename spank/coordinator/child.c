@@ -14,6 +14,8 @@
 
 #include "spank/coordinator/coord.h"
 
+#define REAP_MS 500 /* less than anybody's silence */
+
 static void write_all(int fd, const char *data, size_t len)
 {
 	while (len > 0) {
@@ -135,13 +137,16 @@ void ckpti_child_event(struct ckpti_coord *c, struct ckpti_child *child)
 		child->over = true;
 }
 
-/* Its pipe is at its end, so it is gone or about to be. */
+/* Its pipe is at its end, so it is gone or about to be.  Or it is late, and hangs in the file system: not even
+ * ended by SIGKILL, it is left alone, because everybody else waits for us. */
 static void reap(struct ckpti_child *child)
 {
+	int64_t end = ckpti_now_ms() + REAP_MS;
+
 	if (kill(-child->pid, SIGKILL) < 0)
 		(void)kill(child->pid, SIGKILL);
-	while (waitpid(child->pid, NULL, 0) < 0 && errno == EINTR)
-		;
+	while (waitpid(child->pid, NULL, WNOHANG) == 0 && ckpti_now_ms() < end)
+		(void)poll(NULL, 0, 2);
 	(void)close(child->fd);
 }
 

@@ -25,7 +25,7 @@
 
 #define CKPTI_REASON_DONE "done" /* of a manifest: not a checkpoint, all tasks have ended well */
 
-#define CKPTI_COORD_BLOCK 64 /* exit status: srun must not return to the script */
+#define CKPTI_COORD_BLOCK 64 /* exit status, after the line `block` */
 
 struct ckpti_coord;
 
@@ -37,8 +37,6 @@ struct ckpti_coord_args {
 	bool interval_given;
 	uint64_t interval; /* seconds, CKPTI_CONFIG_NEVER, _AUTO */
 	const char *dir, *restart_dir, *name, *stdio, *cwd, *config, *bindir;
-	const char **include;
-	size_t ninclude;
 	unsigned keep; /* 0: not given */
 	bool fresh, skip_done, own_output, quiet;
 	uint32_t ntasks;
@@ -297,11 +295,14 @@ bool ckpti_fence_ended_well(const struct ckpti_coord *c);
 struct ckpti_cwatch {
 	uint32_t alive;      /* coordinator: there are agents, the sign of life is kept fresh */
 	uint32_t superseded; /* watch: the next life has begun */
+	uint32_t disabled;   /* watch: the user wants no checkpoints by themselves */
 	uint32_t known;      /* the following are valid */
 	uint64_t free_bytes, total_bytes;
 };
 /* Looks at the directory every second: that may hang as long as the file system does. */
 int ckpti_watch_start(struct ckpti_coord *c, struct ckpti_err *err);
+/* Is it still there? */
+void ckpti_watch_tick(struct ckpti_coord *c);
 /* Is there room for `need` bytes?  -ENOSPC. */
 int ckpti_watch_room(const struct ckpti_coord *c, uint64_t need, struct ckpti_err *err);
 
@@ -338,16 +339,14 @@ struct ckpti_coord {
 	struct ckpti_step step;
 	char base[PATH_MAX]; /* where directories of steps are made */
 	uint32_t epoch;
-	unsigned lives;    /* SLURM_RESTART_COUNT */
+	unsigned lives;    /* of the job, before this one */
 	uint64_t interval; /* seconds, or NEVER, AUTO */
 	unsigned keep;
 	char host[64];
 	unsigned port;
-	char **include;
 
 	/* Restored from; generation 0: a fresh start. */
 	uint64_t restored;
-	int64_t restored_time;
 	bool restored_told, restore_failed;
 
 	int64_t tasks_ms; /* not before this may tasks of this life run */
@@ -363,7 +362,8 @@ struct ckpti_coord {
 	struct ckpti_cround round;
 	struct ckpti_schedule schedule;
 	struct ckpti_child *children;
-	unsigned pruning; /* children that remove old generations */
+	unsigned pruning; /* children that remove old manifests */
+	bool removing;    /* a child removes what belonged to them */
 	int slot_fd;
 
 	/* Results. */
@@ -375,9 +375,11 @@ struct ckpti_coord {
 	int last_code;
 	char *notices[32];
 	size_t nnotices;
-	bool script_saved;
 
 	struct ckpti_cwatch *watch;
+	pid_t watch_pid;  /* 0: it has ended */
+	int64_t watch_ms; /* when it was started */
+	int life_dirfd;
 	bool vacated, superseded;
 	bool done; /* the step had ended well before: the generation restored from says no more */
 	enum ckpti_job_action job_action;

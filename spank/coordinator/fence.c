@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Two lives of a step never run at the same time.  With the new epoch in the directory, agents of the old
- * life that can read it kill their tasks within a second; those that cannot read it stop them after the
+ * life that can read it kill their tasks within five seconds; those that cannot read it stop them after the
  * time `fence`.  So a restart waits as long, counted from the last sign of life of the old one; not at
  * all when that one wrote down that its tasks had ended.
  *
@@ -102,6 +102,7 @@ static int64_t fresh_sign(int lifefd)
 
 struct user {
 	const struct ckpti_coord *c;
+	uint32_t job; /* 0: not known */
 	char step[64];
 };
 
@@ -111,8 +112,22 @@ static int find_user(void *arg, uint32_t job, const char *step, const struct ckp
 
 	if (strcmp(ckpti_kv_get(kv, "dir", ""), u->c->step.path) != 0)
 		return 0;
+	u->job = job;
 	(void)snprintf(u->step, sizeof(u->step), " as step %" PRIu32 ".%.20s", job, step);
 	return 1;
+}
+
+/* On nodes that are cut off from Slurm, and not from the file system, a life outlasts its job.  It is no
+ * user whom we must not disturb: the new epoch ends it. */
+static bool outlasts_its_job(uint32_t job)
+{
+	struct ckpti_slurm_job facts;
+	char text[16];
+
+	(void)snprintf(text, sizeof(text), "%" PRIu32, job);
+	return job && ckpti_slurm_job(text, &facts, NULL) == 0 &&
+	       strcmp(facts.state, "RUNNING") != 0 && strcmp(facts.state, "SUSPENDED") != 0 &&
+	       strcmp(facts.state, "COMPLETING") != 0;
 }
 
 int ckpti_fence_check_idle(const struct ckpti_coord *c, struct ckpti_err *err)
@@ -138,6 +153,8 @@ int ckpti_fence_check_idle(const struct ckpti_coord *c, struct ckpti_err *err)
 	if (sign < 0 || sign == first)
 		return 0;
 	(void)ckpti_registry_each(c->slurm.cluster, 0, find_user, &u);
+	if (outlasts_its_job(u.job))
+		return 0;
 	return ckpti_err(err, -EBUSY, "'%s' runs already%s: end that first", c->step.path, u.step);
 }
 

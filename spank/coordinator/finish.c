@@ -3,8 +3,8 @@
  * The end: of a step that was saved in order to be ended, and of the coordinator.
  *
  * When a step was vacated srun must not return to the batch script, which would take the end of the
- * program for its success.  Exit status CKPTI_COORD_BLOCK tells the plugin to hold srun until Slurm ends
- * it, for as long as the line `block` says.
+ * program for its success.  The line `block` tells the plugin to hold srun until Slurm ends it, and for
+ * how long; our exit status CKPTI_COORD_BLOCK says the same to people.
  */
 #include <errno.h>
 #include <inttypes.h>

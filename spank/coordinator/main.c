@@ -182,6 +182,7 @@ static void tick(struct ckpti_coord *c)
 	bool connected = false;
 
 	ckpti_child_tick(c);
+	ckpti_watch_tick(c);
 	ckpti_agents_tick(c);
 	ckpti_round_tick(c);
 	ckpti_schedule_tick(c);

@@ -48,11 +48,16 @@ uint64_t ckpti_policy_auto_interval(uint64_t cost_us, uint64_t min_interval)
 	return s < min_interval ? min_interval : s;
 }
 
-uint64_t ckpti_policy_margin(uint64_t end_margin, uint64_t last_durable_us)
+uint64_t ckpti_policy_margin(uint64_t end_margin, uint64_t last_durable_us, int64_t job_s)
 {
-	uint64_t twice = (2 * last_durable_us + 999999) / 1000000;
+	uint64_t margin = (2 * last_durable_us + 999999) / 1000000;
 
-	return twice > end_margin ? twice : end_margin;
+	if (margin < end_margin)
+		margin = end_margin;
+	/* Or each link of a chain of jobs would end as soon as it has begun. */
+	if (job_s > 0 && margin > (uint64_t)job_s * 3 / 4)
+		margin = (uint64_t)job_s * 3 / 4;
+	return margin;
 }
 
 enum ckpti_end_action ckpti_policy_end(const struct ckpti_end_facts *f)

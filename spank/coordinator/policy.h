@@ -14,7 +14,7 @@ int64_t ckpti_policy_jitter_ms(uint64_t seconds, unsigned percent, uint32_t rand
 uint64_t ckpti_policy_auto_interval(uint64_t cost_us, uint64_t min_interval);
 
 /* Seconds before the end of the job at which its last checkpoint begins. */
-uint64_t ckpti_policy_margin(uint64_t end_margin, uint64_t last_durable_us);
+uint64_t ckpti_policy_margin(uint64_t end_margin, uint64_t last_durable_us, int64_t job_s);
 
 enum ckpti_end_action {
 	CKPTI_END_NOTHING,

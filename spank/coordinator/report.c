@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
@@ -140,22 +141,55 @@ static void write_last(struct ckpti_coord *c)
 	ckpti_kv_free(&kv);
 }
 
-/* For `scontrol checkpoint restart` when Slurm has forgotten the job. */
+/*
+ * For `scontrol checkpoint restart` when Slurm has forgotten the job.  What lies above our directory may be
+ * for all to write in, and scontrol would follow a link of somebody else's there: so it writes in ours.
+ */
 static void save_script(struct ckpti_coord *c)
 {
-	char path[PATH_MAX + 32], job[16], scontrol[PATH_MAX], out[64];
-	char *argv[] = {scontrol, (char[]){"write"}, (char[]){"batch_script"}, job, path, NULL};
+	char path[PATH_MAX + 32], made[PATH_MAX + 32], job[16], scontrol[PATH_MAX], out[64];
+	char *argv[] = {scontrol, (char[]){"write"}, (char[]){"batch_script"}, job, made, NULL};
+	struct stat st;
 	int status;
 
 	(void)snprintf(path, sizeof(path), "%s/%" PRIu32 ".script", c->base, c->args.job);
-	if (!c->job.batch || access(path, F_OK) == 0)
+	if (!c->job.batch || lstat(path, &st) == 0)
 		return;
+	(void)snprintf(made, sizeof(made), "%s/tmp-script", c->step.path);
 	(void)snprintf(job, sizeof(job), "%" PRIu32, c->args.job);
-	if (ckpti_slurm_real_scontrol(scontrol, NULL) == 0)
-		(void)ckpti_slurm_run(argv, 10000, out, sizeof(out), NULL, &status, NULL);
+	if (ckpti_slurm_real_scontrol(scontrol, NULL) < 0)
+		return;
+	if (ckpti_slurm_run(argv, 10000, out, sizeof(out), NULL, &status, NULL) == 0 && status == 0)
+		(void)link(made, path);
+	(void)unlink(made);
 }
 
-/* In a child: the file system may be slow, and there may be much to remove. */
+static void tell_failure(const struct ckpti_coord *c, const struct ckpti_err *err, size_t len)
+{
+	if (len == sizeof(*err) && err->code < 0 && err->code != -ESTALE)
+		ckpti_report_say(c, true, "checkpoint: %s", err->text);
+}
+
+/* In a child of its own: there may be much to remove, and no round waits for that. */
+static size_t remove_lives(void *arg, void *result)
+{
+	struct ckpti_coord *c = arg;
+	struct ckpti_err *err = result;
+
+	*err = (struct ckpti_err){0};
+	(void)ckpti_step_prune_lives(&c->step, c->epoch, err);
+	if (c->good == 1)
+		save_script(c);
+	return sizeof(*err);
+}
+
+static void lives_removed(struct ckpti_coord *c, const void *result, size_t len)
+{
+	c->removing = false;
+	tell_failure(c, result, len);
+}
+
+/* In a child: the file system may be slow. */
 static size_t after_round(void *arg, void *result)
 {
 	struct ckpti_coord *c = arg;
@@ -163,21 +197,19 @@ static size_t after_round(void *arg, void *result)
 
 	*err = (struct ckpti_err){0};
 	write_last(c);
-	if (c->last_code == 0) {
-		(void)ckpti_step_prune(&c->step, c->keep, c->epoch, err);
-		if (c->good == 1)
-			save_script(c);
-	}
+	if (c->last_code == 0)
+		(void)ckpti_step_prune_manifests(&c->step, c->keep, c->epoch, err);
 	return sizeof(*err);
 }
 
 static void after_done(struct ckpti_coord *c, const void *result, size_t len)
 {
-	const struct ckpti_err *err = result;
-
 	c->pruning--;
-	if (len == sizeof(*err) && err->code < 0 && err->code != -ESTALE)
-		ckpti_report_say(c, true, "checkpoint: %s", err->text);
+	tell_failure(c, result, len);
+	/* When one is still at it the next round sees to the rest. */
+	if (c->last_code == 0 && !c->removing)
+		c->removing = ckpti_child_start(c, remove_lives, c, AFTER_MS, lives_removed, NULL,
+						NULL) == 0;
 }
 
 static size_t hook(void *arg, void *result)
@@ -189,10 +221,9 @@ static size_t hook(void *arg, void *result)
 	(void)snprintf(job, sizeof(job), "%" PRIu32, c->args.job);
 	(void)snprintf(code, sizeof(code), "%d", c->last_code < 0 ? -c->last_code : 0);
 	(void)dup2(STDERR_FILENO, STDOUT_FILENO);
-	(void)signal(SIGINT, SIG_DFL);
-	(void)signal(SIGHUP, SIG_DFL);
-	(void)signal(SIGQUIT, SIG_DFL);
-	(void)signal(SIGPIPE, SIG_DFL);
+	/* What we ignore is no business of a program of the user's. */
+	for (int sig = 1; sig < SIGRTMIN; sig++)
+		(void)signal(sig, SIG_DFL);
 	(void)execl(c->config.hook, c->config.hook, job, c->args.step_text, code, c->step.path,
 		    NULL);
 	ckpti_report_say(c, true, "checkpoint: the hook '%s' cannot be run: %s", c->config.hook,

@@ -361,6 +361,15 @@ static int hold(struct ckpti_coord *c, uint64_t gen, unsigned times, struct ckpt
 	return REFUSED;
 }
 
+static int reject(struct ckpti_coord *c, uint64_t gen, const char *why, struct ckpti_err *err)
+{
+	int r = ckpti_step_reject(&c->step, gen, why);
+
+	return r < 0 ? ckpti_err(err, r, "cannot write 'rejected' in '%s': %s", c->step.path,
+				 strerrordesc_np(-r))
+		     : 0;
+}
+
 /* Restarts by themselves must come to an end.  *gen may become an older one. */
 static int count_restart(struct ckpti_coord *c, uint64_t *gen, struct ckpti_err *err)
 {
@@ -368,11 +377,15 @@ static int count_restart(struct ckpti_coord *c, uint64_t *gen, struct ckpti_err 
 	unsigned max = c->config.max_restarts;
 	uint64_t older = next_good(c, *gen, false), tried = *gen;
 	enum ckpti_restart_action action;
-	int w;
+	int w = 0;
 
 	read_restarts(c, &r);
 	action = ckpti_policy_restart(&r, *gen, older, max);
-	w = write_restarts(c, &r, err);
+	/* First, or the next life would take it for progress. */
+	if (action == CKPTI_RESTART_BACK)
+		w = reject(c, tried, "no progress after it", err);
+	if (w == 0)
+		w = write_restarts(c, &r, err);
 	/* What cannot be counted might be done for ever. */
 	if (w < 0)
 		return w;
@@ -384,7 +397,6 @@ static int count_restart(struct ckpti_coord *c, uint64_t *gen, struct ckpti_err 
 				 "checkpoint: generation %" PRIu64 " was restarted %u times "
 				 "without a newer one; going back to generation %" PRIu64,
 				 tried, max, older);
-		(void)ckpti_step_reject(&c->step, tried, "no progress after it");
 		*gen = older;
 		return 0;
 	case CKPTI_RESTART_HOLD:
@@ -422,10 +434,9 @@ int ckpti_restore_choose(struct ckpti_coord *c, struct ckpti_err *err)
 	if (r != 0)
 		return REFUSED;
 	c->restored = gen;
-	c->restored_time = m.ctime;
-	ckpti_manifest_free(&m);
-	m.task = NULL;
 	c->last = m;
+	c->last.task = NULL;
+	ckpti_manifest_free(&m);
 	return 0;
 }
 
@@ -436,6 +447,7 @@ int ckpti_restore_choose(struct ckpti_coord *c, struct ckpti_err *err)
 void ckpti_restore_failed(struct ckpti_coord *c, unsigned node, const char *text)
 {
 	const bool explicit = ckpti_restore_by_hand(c);
+	struct ckpti_err err = {.code = 0};
 	enum ckpti_job_action action;
 	struct ckpti_kv kv;
 	char why[512];
@@ -449,8 +461,11 @@ void ckpti_restore_failed(struct ckpti_coord *c, unsigned node, const char *text
 		       c->restored, ckpti_node_name(c, node), *text ? text : "no reason given");
 	ckpti_report_say(c, true, "checkpoint: %s", why);
 	ckpti_report_log(c, "event=restore_failed gen=%" PRIu64 " text=%s", c->restored, text);
-	if (older)
-		(void)ckpti_step_reject(&c->step, c->restored, *text ? text : "no reason given");
+	/* Without a note of it the next life would try the same one again. */
+	if (older && reject(c, c->restored, *text ? text : "no reason given", &err) < 0) {
+		ckpti_report_say(c, true, "checkpoint: %s", err.text);
+		older = 0;
+	}
 	if (explicit || !c->job.batch || !c->job.requeue)
 		return;
 	action = older ? CKPTI_JOB_REQUEUE : CKPTI_JOB_HOLD;

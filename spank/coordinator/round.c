@@ -48,17 +48,12 @@ static void send_all(struct ckpti_coord *c, unsigned type, struct ckpti_kv *kv)
 static void send_round(struct ckpti_coord *c)
 {
 	struct ckpti_kv kv;
-	char key[32];
 
 	start_message(c, &kv);
 	ckpti_kv_set_u64(&kv, "kill", c->round.kill);
 	ckpti_kv_set_u64(&kv, "keep", c->keep);
 	ckpti_kv_set_u64(&kv, "timeout_ms", c->config.muster_timeout * 1000);
 	ckpti_kv_set_u64(&kv, "writers", c->config.writers);
-	for (size_t i = 0; i < c->config.include.n; i++) {
-		(void)snprintf(key, sizeof(key), "include.%zu", i);
-		ckpti_kv_set(&kv, key, c->config.include.item[i]);
-	}
 	send_all(c, CKPTI_W_ROUND, &kv);
 }
 

@@ -96,26 +96,14 @@ static bool ask(struct ckpti_coord *c, const char *reason, bool kill, bool reque
 	return !disabled && ckpti_round_ask(c, reason, kill, requeue, 0, &err) == 0;
 }
 
-static bool disabled_by_user(const struct ckpti_coord *c)
-{
-	struct ckpti_kv kv;
-	bool disabled;
-
-	if (ckpti_step_read_file(&c->step, "disabled", &kv) < 0)
-		return false;
-	disabled = ckpti_kv_get_u64(&kv, "count", 0) > 0;
-	ckpti_kv_free(&kv);
-	return disabled;
-}
-
 static void interval_tick(struct ckpti_coord *c)
 {
 	if (ckpti_now_ms() < c->schedule.due_ms)
 		return;
 	/* Skipped when one is under way. */
 	set_due(c);
-	if (!ckpti_round_busy(c) && !disabled_by_user(c) && !ckpti_agents_over(c) &&
-	    ckpti_parts_unharmed(c, NULL) == 0)
+	if (!ckpti_round_busy(c) && !__atomic_load_n(&c->watch->disabled, __ATOMIC_RELAXED) &&
+	    !ckpti_agents_over(c) && ckpti_parts_unharmed(c, NULL) == 0)
 		(void)ask(c, "interval", false, false);
 }
 
@@ -123,7 +111,10 @@ static void interval_tick(struct ckpti_coord *c)
 
 static uint64_t margin(const struct ckpti_coord *c)
 {
-	return ckpti_policy_margin(c->config.end_margin, c->last.durable_us);
+	bool known = c->job.start_time > 0 && c->job.end_time > 0;
+
+	return ckpti_policy_margin(c->config.end_margin, c->last.durable_us,
+				   known ? c->job.end_time - c->job.start_time : 0);
 }
 
 static void decide(struct ckpti_coord *c)

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,10 @@
 #include "spank/lib/registry.h"
 
 #define REFUSED 1
+
+#define ASK_S        45 /* two questions to Slurm, as long as it may take to answer them */
+#define ASK_AGAIN_MS 90000
+#define ASK_PAUSE_MS 2000
 
 /* ---- settings ----------------------------------------------------------------------------- */
 
@@ -48,9 +53,6 @@ static int take_options(struct ckpti_coord *c, struct ckpti_err *err)
 		(void)snprintf(number, sizeof(number), "%u", a->keep);
 		r = ckpti_config_set_job(&c->config, "--checkpoint-keep", "keep", number, err);
 	}
-	for (size_t i = 0; r == 0 && i < a->ninclude; i++)
-		r = ckpti_config_set_job(&c->config, "--checkpoint-include", "include",
-					 a->include[i], err);
 	if (r == 0 && a->interval_given && a->interval < CKPTI_CONFIG_AUTO)
 		r = ckpti_config_check_job(&c->config, a->interval, 0, NULL, err);
 	c->keep = c->config.keep;
@@ -84,7 +86,7 @@ static int check_groups(struct ckpti_coord *c, struct ckpti_err *err)
 		return 0;
 	}
 	/* There is no use in a checkpoint that must not be restarted. */
-	return ckpti_err(err, -EPERM,
+	return ckpti_err(err, -ECANCELED,
 			 "the site refuses to restart tasks in supplementary groups "
 			 "(restart_groups)");
 }
@@ -93,8 +95,7 @@ static int check_groups(struct ckpti_coord *c, struct ckpti_err *err)
 
 static int ask_slurm(struct ckpti_coord *c, struct ckpti_err *err)
 {
-	const char *cluster = getenv("SLURM_CLUSTER_NAME"),
-		   *restarts = getenv("SLURM_RESTART_COUNT");
+	const char *cluster = getenv("SLURM_CLUSTER_NAME");
 	char job[16], *dot;
 	int r = 0;
 
@@ -112,7 +113,8 @@ static int ask_slurm(struct ckpti_coord *c, struct ckpti_err *err)
 		return r;
 	if (cluster && *cluster)
 		(void)snprintf(c->slurm.cluster, sizeof(c->slurm.cluster), "%s", cluster);
-	c->lives = restarts ? (unsigned)strtoul(restarts, NULL, 10) : c->job.restarts;
+	/* The variable may be that of another job, whose script has submitted this one. */
+	c->lives = c->job.restarts;
 	if (gethostname(c->host, sizeof(c->host) - 1) < 0)
 		return ckpti_err(err, -errno, "cannot tell the name of this host");
 	/* As Slurm names hosts. */
@@ -120,6 +122,29 @@ static int ask_slurm(struct ckpti_coord *c, struct ckpti_err *err)
 	if (dot)
 		*dot = '\0';
 	return 0;
+}
+
+static bool may_restart(const struct ckpti_coord *c)
+{
+	return c->lives > 0 && !c->args.fresh;
+}
+
+/* When many jobs are put back at once Slurm is busy, or has just been started itself. */
+static int ask_slurm_patiently(struct ckpti_coord *c, struct ckpti_err *err)
+{
+	int64_t end = ckpti_now_ms() + ASK_AGAIN_MS;
+	struct pollfd pfd = {.fd = c->args.life_fd, .events = POLLIN};
+	int r;
+
+	ckpti_report_status(c, "wait %d", ASK_S);
+	while ((r = ask_slurm(c, err)) < 0 && r != -ENOENT && may_restart(c) &&
+	       ckpti_now_ms() < end) {
+		*err = (struct ckpti_err){.code = 0};
+		ckpti_report_status(c, "wait %d Slurm does not answer, asking again", ASK_S);
+		if (poll(&pfd, 1, ASK_PAUSE_MS) > 0)
+			return ckpti_err(err, -ECANCELED, "srun has ended");
+	}
+	return r;
 }
 
 /* ---- where -------------------------------------------------------------------------------- */
@@ -171,19 +196,6 @@ static int go_public(struct ckpti_coord *c, struct ckpti_err *err)
 	return r;
 }
 
-static const char *pids_word(const struct ckpti_coord *c)
-{
-	switch (c->config.restart_pids) {
-	case CKPTI_PIDS_OFF:
-		return "off";
-	case CKPTI_PIDS_CAP:
-		return "cap";
-	case CKPTI_PIDS_USERNS:
-		break;
-	}
-	return "userns";
-}
-
 static void tell_plugin(const struct ckpti_coord *c)
 {
 	int64_t wait_ms = c->tasks_ms - ckpti_now_ms();
@@ -195,7 +207,8 @@ static void tell_plugin(const struct ckpti_coord *c)
 	if (c->restored)
 		ckpti_report_env(c, "SLURM_CKPT_RESTORE", "%s/gen-%" PRIu64, c->step.path,
 				 c->restored);
-	ckpti_report_env(c, "SLURM_CKPT_PIDS", "%s", pids_word(c));
+	ckpti_report_env(c, "SLURM_CKPT_PIDS", "%s",
+			 c->config.restart_pids == CKPTI_PIDS_OFF ? "off" : "userns");
 	ckpti_report_env(c, "SLURM_CKPT_FENCE", "%" PRIu64, c->config.fence);
 	ckpti_report_env(c, "SLURM_CKPT_CONFIG", "%s", c->args.config);
 	if (wait_ms > 0)
@@ -209,12 +222,16 @@ static int prepare(struct ckpti_coord *c, bool *ret_restore, struct ckpti_err *e
 {
 	int r = load_config(c, err);
 
+	if (r == 0 && c->args.ntasks > CKPTI_STEP_MAX_TASKS)
+		r = ckpti_err(err, -ECANCELED,
+			      "a step of more than %u tasks cannot be checkpointed",
+			      CKPTI_STEP_MAX_TASKS);
 	if (r == 0)
 		r = take_options(c, err);
 	if (r == 0)
 		r = check_groups(c, err);
 	if (r == 0)
-		r = ask_slurm(c, err);
+		r = ask_slurm_patiently(c, err);
 	if (r == 0)
 		r = find_base(c, err);
 	if (r == 0)
@@ -246,6 +263,9 @@ static int take_over(struct ckpti_coord *c, bool restore, struct ckpti_err *err)
 		free(gen);
 	}
 	c->next_gen = newest + 1;
+	/* The files that the tasks are about to write anew are not those that belong to them any more. */
+	if (!restore && n > 0 && ckpti_step_forget(&c->step, err) < 0)
+		return REFUSED;
 	r = restore ? ckpti_restore_choose(c, err) : 0;
 	if (r == 0)
 		r = go_public(c, err);
@@ -256,11 +276,18 @@ static int take_over(struct ckpti_coord *c, bool restore, struct ckpti_err *err)
 
 int ckpti_start(struct ckpti_coord *c, struct ckpti_err *err)
 {
+	const char *restarts = getenv("SLURM_RESTART_COUNT");
 	bool restore = false;
-	int r = prepare(c, &restore, err);
+	int r;
 
+	/* Until Slurm has been asked. */
+	c->lives = restarts ? (unsigned)strtoul(restarts, NULL, 10) : 0;
+	r = prepare(c, &restore, err);
 	/* Who asks for a restart does not want to begin anew. */
 	if (r < 0 && c->args.restart_dir && !c->args.fresh)
+		return REFUSED;
+	/* Nor does a job that was put back; but -ECANCELED: there are not to be any checkpoints. */
+	if (r < 0 && r != -ECANCELED && may_restart(c))
 		return REFUSED;
 	if (r != 0)
 		return r;

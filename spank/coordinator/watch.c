@@ -2,7 +2,8 @@
 /*
  * The watch: a child that touches the step's directory once a second, so that the coordinator itself never
  * has to wait for the file system.  It leaves a sign of life as long as there are agents, sees when a
- * successor has taken over, and measures the room that is left.
+ * successor has taken over, and measures the room that is left.  When it was killed another one is started:
+ * without signs of life the step would be taken for one that does not run.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,11 +16,14 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "spank/coordinator/coord.h"
 #include "spank/coordinator/policy.h"
+
+#define AGAIN_MS 1000
 
 /* The user's quota, where the kernel knows it: a network file system's server knows it alone. */
 static void look_at_quota(int dirfd, uint64_t *free_bytes)
@@ -50,6 +54,18 @@ static void look_at_room(struct ckpti_cwatch *w, int dirfd)
 	__atomic_store_n(&w->known, 1, __ATOMIC_RELEASE);
 }
 
+static void look_whether_disabled(const struct ckpti_coord *c)
+{
+	struct ckpti_kv kv;
+	bool disabled;
+
+	if (ckpti_step_read_file(&c->step, "disabled", &kv) < 0)
+		return;
+	disabled = ckpti_kv_get_u64(&kv, "count", 0) > 0;
+	ckpti_kv_free(&kv);
+	__atomic_store_n(&c->watch->disabled, disabled, __ATOMIC_RELAXED);
+}
+
 static void touch(int lifefd)
 {
 	int fd = openat(lifefd, "alive", O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -60,7 +76,7 @@ static void touch(int lifefd)
 	(void)close(fd);
 }
 
-/* Only the descriptors of the directory, and stderr. */
+/* Only the descriptors of the directory stay. */
 static void close_others(int dirfd, int lifefd)
 {
 	int low = dirfd < lifefd ? dirfd : lifefd, high = dirfd < lifefd ? lifefd : dirfd;
@@ -85,38 +101,55 @@ __attribute__((noreturn)) static void watch(struct ckpti_coord *c, int lifefd, p
 			touch(lifefd);
 		if (ckpti_step_superseded(c->step.dirfd, c->epoch) == 1)
 			__atomic_store_n(&w->superseded, 1, __ATOMIC_RELEASE);
+		look_whether_disabled(c);
 		look_at_room(w, c->step.dirfd);
 		(void)nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
 	}
 	_exit(0);
 }
 
+static int start(struct ckpti_coord *c, struct ckpti_err *err)
+{
+	pid_t parent = getpid();
+
+	c->watch_ms = ckpti_now_ms();
+	c->watch_pid = fork();
+	if (c->watch_pid == 0)
+		watch(c, c->life_dirfd, parent);
+	return c->watch_pid < 0
+		       ? ckpti_err(err, -errno, "cannot start the watch: %s", strerror(errno))
+		       : 0;
+}
+
+void ckpti_watch_tick(struct ckpti_coord *c)
+{
+	if (c->watch_pid > 0 && waitpid(c->watch_pid, NULL, WNOHANG) != 0)
+		c->watch_pid = 0;
+	if (c->watch_pid <= 0 && ckpti_now_ms() - c->watch_ms >= AGAIN_MS)
+		(void)start(c, NULL);
+}
+
 int ckpti_watch_start(struct ckpti_coord *c, struct ckpti_err *err)
 {
-	pid_t parent = getpid(), pid;
 	char name[32];
-	int lifefd;
 
 	(void)snprintf(name, sizeof(name), "life-%u", c->epoch);
-	lifefd = openat(c->step.dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (lifefd < 0)
+	c->life_dirfd =
+		openat(c->step.dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (c->life_dirfd < 0)
 		return ckpti_err(err, -errno, "cannot open '%s' in '%s': %s", name, c->step.path,
 				 strerror(errno));
 	c->watch = mmap(NULL, sizeof(*c->watch), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
 			-1, 0);
 	if (c->watch == MAP_FAILED) {
 		c->watch = NULL;
-		(void)close(lifefd);
+		(void)close(c->life_dirfd);
 		return ckpti_err(err, -ENOMEM, "no memory for the watch");
 	}
 	/* Agents are about to start: this life has begun. */
 	c->watch->alive = 1;
-	touch(lifefd);
-	pid = fork();
-	if (pid == 0)
-		watch(c, lifefd, parent);
-	(void)close(lifefd);
-	return pid < 0 ? ckpti_err(err, -errno, "cannot start the watch: %s", strerror(errno)) : 0;
+	touch(c->life_dirfd);
+	return start(c, err);
 }
 
 int ckpti_watch_room(const struct ckpti_coord *c, uint64_t need, struct ckpti_err *err)

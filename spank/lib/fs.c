@@ -180,7 +180,8 @@ static int publish(int dirfd, const char *temp, const char *name, bool replace)
 	return renameat(dirfd, temp, dirfd, name) < 0 ? -errno : 0;
 }
 
-int ckpti_fs_write(int dirfd, const char *name, const char *text, size_t len, bool replace)
+int ckpti_fs_write_if(int dirfd, const char *name, const char *text, size_t len, bool replace,
+		      int (*may)(const void *arg), const void *arg)
 {
 	char temp[NAME_MAX + 1];
 	uint32_t random = (uint32_t)getpid();
@@ -199,6 +200,8 @@ int ckpti_fs_write(int dirfd, const char *name, const char *text, size_t len, bo
 		r = -errno;
 	if (close(fd) < 0 && r == 0)
 		r = -errno;
+	if (r == 0 && may)
+		r = may(arg);
 	if (r == 0)
 		r = publish(dirfd, temp, name, replace);
 	if (r < 0)
@@ -206,6 +209,11 @@ int ckpti_fs_write(int dirfd, const char *name, const char *text, size_t len, bo
 	else if (fsync(dirfd) < 0)
 		r = -errno;
 	return r;
+}
+
+int ckpti_fs_write(int dirfd, const char *name, const char *text, size_t len, bool replace)
+{
+	return ckpti_fs_write_if(dirfd, name, text, len, replace, NULL, NULL);
 }
 
 int ckpti_fs_read_kv(int dirfd, const char *name, struct ckpti_kv *ret)

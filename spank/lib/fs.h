@@ -26,6 +26,9 @@ int ckpti_fs_open_file(int dirfd, const char *name, off_t *ret_size);
 int ckpti_fs_read(int dirfd, const char *name, size_t max, char **ret, size_t *ret_len);
 /* Durable when it returns 0.  With replace false -EEXIST when there is a file of that name. */
 int ckpti_fs_write(int dirfd, const char *name, const char *text, size_t len, bool replace);
+/* The same, when may() returns 0 after all of it is on disk, which may have taken long; else what that returns. */
+int ckpti_fs_write_if(int dirfd, const char *name, const char *text, size_t len, bool replace,
+		      int (*may)(const void *arg), const void *arg);
 int ckpti_fs_read_kv(int dirfd, const char *name, struct ckpti_kv *ret);
 int ckpti_fs_write_kv(int dirfd, const char *name, const struct ckpti_kv *kv, bool replace);
 

@@ -15,7 +15,6 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#define MAX_TASKS  33000U /* three pairs each, see CKPTI_KV_MAX */
 #define SUM_FORMAT "sum=%016" PRIx64 "\n"
 #define SUM_SIZE   21
 
@@ -46,6 +45,8 @@ static int put_task(struct ckpti_kv *kv, uint32_t rank, const struct ckpti_manif
 		ckpti_kv_set_u64(kv, task_key(key, rank, "stored"), t->stored);
 		break;
 	case CKPTI_TASK_ENDED:
+		if (t->status < 0)
+			return -EINVAL;
 		ckpti_kv_setf(kv, task_key(key, rank, "status"), "%d", t->status);
 		break;
 	default:
@@ -63,7 +64,8 @@ int ckpti_manifest_write(const struct ckpti_manifest *m, char **ret, size_t *ret
 	size_t len = 0;
 	int r = 0;
 
-	if (m->generation == 0 || m->epoch == 0 || m->ntasks == 0 || m->ntasks > MAX_TASKS)
+	if (m->generation == 0 || m->epoch == 0 || m->ntasks == 0 ||
+	    m->ntasks > CKPTI_STEP_MAX_TASKS)
 		return -EINVAL;
 	ckpti_kv_init(&kv);
 	ckpti_kv_set_u64(&kv, "format", 1);
@@ -140,7 +142,7 @@ static int get_all(const struct ckpti_kv *kv, struct ckpti_manifest *ret)
 		return -EPROTONOSUPPORT;
 	if (get_number(kv, "generation", INT64_MAX, &ret->generation) < 0 ||
 	    get_number(kv, "epoch", UINT32_MAX, &epoch) < 0 ||
-	    get_number(kv, "ntasks", MAX_TASKS, &ntasks) < 0)
+	    get_number(kv, "ntasks", CKPTI_STEP_MAX_TASKS, &ntasks) < 0)
 		return -EBADMSG;
 	ret->epoch = (uint32_t)epoch;
 	ret->ctime = ckpti_kv_get_i64(kv, "ctime", 0);

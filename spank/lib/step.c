@@ -170,6 +170,30 @@ static bool of_job(const char *name, uint32_t job)
 	return strncmp(name, prefix, (size_t)n) == 0;
 }
 
+/* A name that step_name() gives? */
+static bool is_step_name(const char *name, uint32_t job)
+{
+	const char *rest = of_job(name, job) ? strchr(name, '.') + 1 : "";
+	size_t len = strncmp(rest, "batch", 5) == 0 ? 5 : strspn(rest, "0123456789");
+
+	if (len == 0 || !rest[len])
+		return len > 0;
+	return rest[len] == '.' && rest[len + 1] &&
+	       !rest[len + 1 + strspn(rest + len + 1, "0123456789")];
+}
+
+/* What cannot be opened, for reason r, and surely is not ours.  Anything else may be: the step must not begin
+ * anew beside it. */
+static bool is_foreign(int basefd, const char *name, uint32_t job, int r)
+{
+	struct stat sb;
+
+	if (r == -ENOENT || !is_step_name(name, job))
+		return true;
+	return fstatat(basefd, name, &sb, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       (sb.st_uid != geteuid() || !S_ISDIR(sb.st_mode));
+}
+
 /* Is `have`, found in a directory, the step that we look for? */
 static bool matches(const struct ckpti_step_id *have, const struct ckpti_step_id *want)
 {
@@ -198,9 +222,21 @@ int ckpti_step_find(const char *base, const struct ckpti_step_id *id, struct ckp
 	if (r < 0)
 		(void)ckpti_err(err, r, "cannot list '%s': %s", path, strerrordesc_np(-r));
 	for (size_t i = 0; r == 0 && i < n; i++) {
-		/* Others' directories and what is not readable are simply not ours. */
-		if (!of_job(names[i], id->job) || open_at(fd, path, names[i], &st) < 0)
+		int o;
+
+		if (!of_job(names[i], id->job))
 			continue;
+		o = open_at(fd, path, names[i], &st);
+		if (o < 0 && is_foreign(fd, names[i], id->job, o))
+			continue;
+		if (o < 0) {
+			r = ckpti_err(err, o, "cannot use the checkpoint directory '%s/%s': %s",
+				      path, names[i],
+				      o == -EPERM     ? "it is not closed to others"
+				      : o == -EBADMSG ? "it is damaged"
+						      : strerrordesc_np(-o));
+			break;
+		}
 		if (!matches(&st.id, id) ||
 		    (ret->dirfd >= 0 && st.id.submit_time < ret->id.submit_time)) {
 			ckpti_step_close(&st);

@@ -56,6 +56,8 @@ int ckpti_step_occurrence(const char *base, const struct ckpti_step_id *id, unsi
 			  const char *name, const char *cwd, const char *stdio, unsigned *ret,
 			  struct ckpti_err *err);
 
+#define CKPTI_STEP_MAX_TASKS 33000U /* three pairs each in a manifest, see CKPTI_KV_MAX */
+
 struct ckpti_step {
 	int dirfd;
 	char path[PATH_MAX];
@@ -68,7 +70,7 @@ struct ckpti_step {
  *   neither has one, and submit_time is equal or, in a later life of the job (id->restarts > 0),
  *   before that of id.
  * Of several the one with the latest submit_time.  ret->id is what the directory says.  -ENOENT:
- * none; -ENOTUNIQ: cannot be told, err names two.
+ * none; -ENOTUNIQ: cannot be told, err names two; what else: one that may be it cannot be used.
  */
 int ckpti_step_find(const char *base, const struct ckpti_step_id *id, struct ckpti_step *ret,
 		    struct ckpti_err *err);
@@ -126,9 +128,17 @@ int ckpti_step_reject(struct ckpti_step *st, uint64_t generation, const char *wh
  * needs. */
 int ckpti_step_prune(struct ckpti_step *st, unsigned keep, uint32_t current_epoch,
 		     struct ckpti_err *err);
-/* Part generations of task `rank` in life `epoch` that manifests refer to: for `cpr -c --hold`.  */
-size_t ckpti_step_held(const struct ckpti_step *st, uint32_t epoch, uint32_t rank, uint64_t *ret,
-		       size_t max);
+/* Its two halves: the second one may take long, and does nothing that a checkpoint has to wait for. */
+int ckpti_step_prune_manifests(struct ckpti_step *st, unsigned keep, uint32_t current_epoch,
+			       struct ckpti_err *err);
+int ckpti_step_prune_lives(struct ckpti_step *st, uint32_t current_epoch, struct ckpti_err *err);
+/* Part generations of task `rank` in life `epoch` that manifests refer to: for `cpr -c --hold`.  *ret is
+ * malloc()ed.  0, or -errno when one of the manifests cannot be read for now; damaged ones hold nothing. */
+int ckpti_step_held(const struct ckpti_step *st, uint32_t epoch, uint32_t rank, uint64_t **ret,
+		    size_t *ret_n);
+/* A fresh start in a directory that has been used: nothing of before is to be restarted from any more.  What
+ * belongs to it is removed later. */
+int ckpti_step_forget(struct ckpti_step *st, struct ckpti_err *err);
 /* Remove all of it; foreign files stay and make it fail (-ENOTEMPTY). */
 int ckpti_step_remove(struct ckpti_step *st, struct ckpti_err *err);
 

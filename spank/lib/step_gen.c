@@ -52,24 +52,38 @@ static int forget_rejection(struct ckpti_step *st, uint64_t generation)
 	return r;
 }
 
+struct life {
+	int dirfd; /* of the step */
+	uint32_t epoch;
+};
+
+/* A life that is over must not add anything its successor does not know of. */
+static int check_life(const void *arg)
+{
+	const struct life *l = arg;
+	int r = ckpti_step_superseded(l->dirfd, l->epoch);
+
+	return r > 0 ? -ESTALE : r;
+}
+
 int ckpti_step_commit(struct ckpti_step *st, const struct ckpti_manifest *m, struct ckpti_err *err)
 {
+	const struct life life = {.dirfd = st->dirfd, .epoch = m->epoch};
 	char *text = NULL, name[32];
 	size_t len;
 	int r;
 
 	gen_name(m->generation, name);
-	/* A life that is over must not add anything its successor does not know of. */
-	r = ckpti_step_superseded(st->dirfd, m->epoch);
-	if (r > 0)
-		return ckpti_err(err, -ESTALE, "'%s' has been restarted elsewhere", st->path);
+	r = check_life(&life);
 	if (r == 0)
 		r = forget_rejection(st, m->generation);
 	if (r == 0)
 		r = ckpti_manifest_write(m, &text, &len);
 	if (r == 0)
-		r = ckpti_fs_write(st->dirfd, name, text, len, false);
+		r = ckpti_fs_write_if(st->dirfd, name, text, len, false, check_life, &life);
 	free(text);
+	if (r == -ESTALE)
+		return ckpti_err(err, r, "'%s' has been restarted elsewhere", st->path);
 	return r < 0 ? ckpti_step_fail(st, err, r, "write", name) : 0;
 }
 
@@ -257,27 +271,35 @@ int ckpti_step_reject(struct ckpti_step *st, uint64_t generation, const char *wh
 	return r;
 }
 
-size_t ckpti_step_held(const struct ckpti_step *st, uint32_t epoch, uint32_t rank, uint64_t *ret,
-		       size_t max)
+int ckpti_step_held(const struct ckpti_step *st, uint32_t epoch, uint32_t rank, uint64_t **ret,
+		    size_t *ret_n)
 {
 	struct ckpti_manifest m;
 	size_t n = 0, held = 0;
 	uint64_t *gen;
+	int r;
 
-	if (ckpti_step_numbers(st->dirfd, GEN_PREFIX, &gen, &n) < 0)
-		return 0;
+	*ret = NULL;
+	*ret_n = 0;
+	r = ckpti_step_numbers(st->dirfd, GEN_PREFIX, &gen, &n);
+	if (r < 0)
+		return r;
+	/* What is held takes the places of what has been read. */
 	for (size_t i = 0; i < n; i++) {
-		if (ckpti_step_read_manifest(st, gen[i], &m) < 0)
+		r = ckpti_step_read_manifest(st, gen[i], &m);
+		if (damaged(r))
 			continue;
-		if (m.epoch == epoch && rank < m.ntasks && m.task[rank].state == CKPTI_TASK_LIVE) {
-			if (held < max)
-				ret[held] = m.task[rank].generation;
-			held++;
+		if (r < 0) {
+			free(gen);
+			return r;
 		}
+		if (m.epoch == epoch && rank < m.ntasks && m.task[rank].state == CKPTI_TASK_LIVE)
+			gen[held++] = m.task[rank].generation;
 		ckpti_manifest_free(&m);
 	}
-	free(gen);
-	return held;
+	*ret = gen;
+	*ret_n = held;
+	return 0;
 }
 
 /* ---- small files -------------------------------------------------------------------------- */

@@ -205,12 +205,31 @@ static void drop_temporary(struct ckpti_step *st)
 	ckpti_fs_free_names(names, n);
 }
 
-int ckpti_step_prune(struct ckpti_step *st, unsigned keep, uint32_t current_epoch,
-		     struct ckpti_err *err)
+/* Lives before the current one that no manifest needs. */
+static int remove_lives(struct ckpti_step *st, uint32_t current_epoch, const struct needs *needs)
 {
-	uint64_t *gen = NULL, *life = NULL;
+	uint64_t *life = NULL;
+	size_t nlives = 0;
+	int r = ckpti_step_numbers(st->dirfd, LIFE_PREFIX, &life, &nlives);
+
+	for (size_t i = 0; r == 0 && needs->known && i < nlives; i++) {
+		if (life[i] >= current_epoch || needed(needs, life[i]))
+			continue;
+		r = remove_life(st, life[i]);
+		/* Later, or never: it is nobody's fault. */
+		if (r == -EBUSY || r == -ENOTEMPTY || r == -EEXIST)
+			r = 0;
+	}
+	free(life);
+	return r;
+}
+
+static int prune(struct ckpti_step *st, unsigned keep, uint32_t current_epoch, bool lives,
+		 struct ckpti_err *err)
+{
 	struct needs needs = {.known = true};
-	size_t ngens = 0, nlives = 0;
+	uint64_t *gen = NULL;
+	size_t ngens = 0;
 	int r;
 
 	r = ckpti_step_superseded(st->dirfd, current_epoch);
@@ -218,32 +237,59 @@ int ckpti_step_prune(struct ckpti_step *st, unsigned keep, uint32_t current_epoc
 		return ckpti_err(err, -ESTALE, "'%s' has been restarted elsewhere", st->path);
 	if (r == 0)
 		r = ckpti_step_numbers(st->dirfd, GEN_PREFIX, &gen, &ngens);
-	if (r == 0)
-		r = ckpti_step_numbers(st->dirfd, LIFE_PREFIX, &life, &nlives);
 	needs.epoch = calloc(ngens + 1, sizeof(*needs.epoch));
 	if (r == 0 && !needs.epoch)
 		r = -ENOMEM;
 	if (r == 0)
-		r = drop_manifests(st, gen, ngens, keep ? keep : 1, &needs);
+		r = drop_manifests(st, gen, ngens, keep, &needs);
 	if (r == 0 && fsync(st->dirfd) < 0)
 		r = -errno;
-	for (size_t i = 0; r == 0 && needs.known && i < nlives; i++) {
-		if (life[i] >= current_epoch || needed(&needs, life[i]))
-			continue;
-		r = remove_life(st, life[i]);
-		/* Later, or never: it is nobody's fault. */
-		if (r == -EBUSY || r == -ENOTEMPTY || r == -EEXIST)
-			r = 0;
-	}
+	if (r == 0 && lives)
+		r = remove_lives(st, current_epoch, &needs);
 	if (r == 0)
 		drop_temporary(st);
 	else
 		(void)ckpti_err(err, r, "cannot remove old generations of '%s': %s", st->path,
 				strerrordesc_np(-r));
 	free(needs.epoch);
-	free(life);
 	free(gen);
 	return r;
+}
+
+int ckpti_step_prune_manifests(struct ckpti_step *st, unsigned keep, uint32_t current_epoch,
+			       struct ckpti_err *err)
+{
+	return prune(st, keep ? keep : 1, current_epoch, false, err);
+}
+
+int ckpti_step_prune(struct ckpti_step *st, unsigned keep, uint32_t current_epoch,
+		     struct ckpti_err *err)
+{
+	return prune(st, keep ? keep : 1, current_epoch, true, err);
+}
+
+int ckpti_step_prune_lives(struct ckpti_step *st, uint32_t current_epoch, struct ckpti_err *err)
+{
+	return prune(st, UINT_MAX, current_epoch, true, err);
+}
+
+int ckpti_step_forget(struct ckpti_step *st, struct ckpti_err *err)
+{
+	uint64_t *gen = NULL;
+	char name[32] = ".";
+	size_t n = 0;
+	int r;
+
+	r = ckpti_step_numbers(st->dirfd, GEN_PREFIX, &gen, &n);
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		(void)snprintf(name, sizeof(name), GEN_PREFIX "%" PRIu64, gen[i]);
+		if (unlinkat(st->dirfd, name, 0) < 0 && errno != ENOENT)
+			r = -errno;
+	}
+	if (r == 0 && fsync(st->dirfd) < 0)
+		r = -errno;
+	free(gen);
+	return r < 0 ? ckpti_step_fail(st, err, r, "remove", name) : 0;
 }
 
 /* ---- all of it ---------------------------------------------------------------------------- */

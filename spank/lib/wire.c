@@ -43,6 +43,7 @@ struct buffer {
 struct ckpti_wire {
 	int fd;
 	int in_error, out_error; /* -errno, final */
+	size_t max;              /* bytes of a payload that comes in */
 	struct buffer in, out;
 };
 
@@ -92,11 +93,17 @@ struct ckpti_wire *ckpti_wire_new(int fd)
 		return NULL;
 	}
 	w->fd = fd;
+	w->max = CKPTI_WIRE_MAX_PAYLOAD;
 	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
 	    fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
 		w->in_error = w->out_error = -errno;
 	ckpti_wire_tune(fd);
 	return w;
+}
+
+void ckpti_wire_limit(struct ckpti_wire *w, size_t max)
+{
+	w->max = max;
 }
 
 void ckpti_wire_free(struct ckpti_wire *w)
@@ -193,7 +200,7 @@ static int take_frame(struct ckpti_wire *w, unsigned *ret_type, struct ckpti_kv 
 		return 0;
 	memcpy(&h, w->in.data + w->in.from, sizeof(h));
 	len = le32toh(h.length);
-	if (le32toh(h.magic) != MAGIC || len > CKPTI_WIRE_MAX_PAYLOAD)
+	if (le32toh(h.magic) != MAGIC || len > w->max)
 		return -EBADMSG;
 	if (have < sizeof(h) + len)
 		return 0;

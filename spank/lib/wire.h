@@ -56,6 +56,8 @@ struct ckpti_wire; /* buffered, non-blocking; one per connection */
 
 /* Takes over fd (made non-blocking); NULL: out of memory (fd is closed). */
 struct ckpti_wire *ckpti_wire_new(int fd);
+/* Frames with more than `max` bytes of payload are refused from now on. */
+void ckpti_wire_limit(struct ckpti_wire *w, size_t max);
 void ckpti_wire_free(struct ckpti_wire *w); /* closes; NULL is allowed */
 int ckpti_wire_fd(const struct ckpti_wire *w);
 bool ckpti_wire_wants_write(const struct ckpti_wire *w); /* poll for POLLOUT, too */

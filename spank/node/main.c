@@ -257,7 +257,7 @@ static int pause_ms(const struct ckpti_node *n)
 	for (size_t i = 0; i < n->ntasks; i++) {
 		if (n->task[i].gone && n->task[i].state != CKPTI_SLOT_ENDED)
 			return ENDING_MS;
-		busy = busy || n->task[i].part;
+		busy = busy || n->task[i].part || ckpti_task_is_coming(n, &n->task[i]);
 	}
 	return busy ? BUSY_MS : IDLE_MS;
 }

@@ -133,6 +133,8 @@ int ckpti_tasks_init(struct ckpti_node *n, int page_fd, struct ckpti_err *err);
 /* Read the slots; tell the coordinator what has changed. */
 void ckpti_tasks_tick(struct ckpti_node *n);
 bool ckpti_task_live(const struct ckpti_task *t);
+/* It has not begun, and slurmstepd is there: it will, or its slot will say that it has ended. */
+bool ckpti_task_is_coming(const struct ckpti_node *n, const struct ckpti_task *t);
 /* All have ended, or have gone without slurmstepd being there to say how. */
 bool ckpti_tasks_over(const struct ckpti_node *n);
 /* tasks, ranks, live, ended, ended.<rank> for HELLO and TASKS. */

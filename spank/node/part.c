@@ -54,28 +54,41 @@ static void child_descriptors(const struct ckpti_part *p, int drive)
 	(void)close_range(DRIVE_FD + 1, ~0U, 0);
 }
 
+static void add_held(char **text, uint64_t gen)
+{
+	char *longer = NULL;
+
+	if (asprintf(&longer, "%s%s%" PRIu64, *text ? *text : "", *text ? "," : "", gen) < 0)
+		child_fails("no memory for a list of generations");
+	free(*text);
+	*text = longer;
+}
+
 /* The generations of this part that must stay: what we know to be committed, and what the directory says
- * is.  Either may be behind: the directory by a cache, we by a connection that broke. */
+ * is.  Either may be behind: the directory by a cache, we by a connection that broke.  NULL: none. */
 static char *held_list(const struct ckpti_node *n, const struct ckpti_task *t)
 {
-	uint64_t gen[CKPTI_NODE_KEPT];
 	struct ckpti_step st;
-	size_t found = 0, len = 0;
-	const size_t size = (size_t)(2 * CKPTI_NODE_KEPT + 1) * 21 + 1;
-	char *text = calloc(1, size);
+	struct ckpti_err err = {.code = 0};
+	size_t found = 0;
+	uint64_t *gen = NULL;
+	char *text = NULL;
+	int r;
 
-	if (text && ckpti_step_open(n->stepdir, &st, NULL) == 0) {
-		found = ckpti_step_held(&st, n->epoch, t->rank, gen, CKPTI_NODE_KEPT);
-		ckpti_step_close(&st);
-	}
-	for (size_t i = 0; text && i < found && i < CKPTI_NODE_KEPT; i++)
-		len += (size_t)snprintf(text + len, size - len, "%s%" PRIu64, len ? "," : "",
-					gen[i]);
-	for (size_t i = 0; text && i < t->nkept; i++)
-		len += (size_t)snprintf(text + len, size - len, "%s%" PRIu64, len ? "," : "",
-					t->kept[i]);
-	if (text && t->unsure)
-		(void)snprintf(text + len, size - len, "%s%" PRIu64, len ? "," : "", t->unsure);
+	if (ckpti_step_open(n->stepdir, &st, &err) < 0)
+		child_fails("%s", err.text);
+	r = ckpti_step_held(&st, n->epoch, t->rank, &gen, &found);
+	/* Without the whole list cpr would remove what is needed. */
+	if (r < 0)
+		child_fails("cannot read the manifests in '%s': %s", n->stepdir, strerror(-r));
+	ckpti_step_close(&st);
+	for (size_t i = 0; i < found; i++)
+		add_held(&text, gen[i]);
+	free(gen);
+	for (size_t i = 0; i < t->nkept; i++)
+		add_held(&text, t->kept[i]);
+	if (t->unsure)
+		add_held(&text, t->unsure);
 	return text;
 }
 
@@ -124,8 +137,6 @@ __attribute__((noreturn)) static void child(const struct ckpti_node *n, const st
 	seconds(timeout, sizeof(timeout), n->round.muster_ms);
 	seconds(limit, sizeof(limit), n->round.drive_ms);
 	held = held_list(n, t);
-	if (!held)
-		child_fails("no memory for a list of generations");
 	if (mkdir(pins, 0700) < 0 && errno != EEXIST)
 		child_fails("cannot make '%s': %s", pins, strerror(errno));
 
@@ -153,7 +164,7 @@ __attribute__((noreturn)) static void child(const struct ckpti_node *n, const st
 				     NULL});
 	while (argv[i])
 		i++;
-	if (*held) {
+	if (held) {
 		argv[i++] = (char *)"--hold";
 		argv[i++] = held;
 	}

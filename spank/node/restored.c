@@ -25,7 +25,6 @@ static void tell_failure(struct ckpti_node *n, struct ckpti_task *t)
 	const struct ckpti_slot *slot = &n->page->slot[t - n->task];
 	struct ckpti_kv kv;
 
-	t->restore = CKPTI_RESTORE_TOLD;
 	ckpti_kv_init(&kv);
 	ckpti_kv_set_u64(&kv, "round", 0);
 	ckpti_kv_setf(&kv, "errno", "%d", EIO);
@@ -42,6 +41,9 @@ static void tell_failure(struct ckpti_node *n, struct ckpti_task *t)
 			t->rank, WEXITSTATUS(t->status));
 	ckpti_uplink_send(n, CKPTI_W_FAILED, &kv);
 	ckpti_kv_free(&kv);
+	/* Otherwise once more, over the next connection. */
+	if (n->uplink.wire)
+		t->restore = CKPTI_RESTORE_TOLD;
 }
 
 void ckpti_restored_tick(struct ckpti_node *n)
@@ -64,7 +66,8 @@ void ckpti_restored_tick(struct ckpti_node *n)
 bool ckpti_restored_all(const struct ckpti_node *n)
 {
 	for (size_t i = 0; i < n->ntasks; i++)
-		if (n->task[i].restore == CKPTI_RESTORE_BEGUN ||
+		if (ckpti_task_is_coming(n, &n->task[i]) ||
+		    n->task[i].restore == CKPTI_RESTORE_BEGUN ||
 		    n->task[i].restore == CKPTI_RESTORE_FAILED ||
 		    n->task[i].restore == CKPTI_RESTORE_TOLD)
 			return false;

@@ -120,6 +120,8 @@ static int start_parts(struct ckpti_node *n, struct ckpti_task **ret_t, struct c
 		int r;
 
 		*ret_t = t;
+		if (ckpti_task_is_coming(n, t))
+			return ckpti_err(err, -EAGAIN, "it has not begun yet");
 		if (!ckpti_task_live(t))
 			continue;
 		if (t->state == CKPTI_SLOT_LEFT_OUT)

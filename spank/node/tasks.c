@@ -60,6 +60,11 @@ static bool has_started(const struct ckpti_node *n)
 	return true;
 }
 
+bool ckpti_task_is_coming(const struct ckpti_node *n, const struct ckpti_task *t)
+{
+	return t->state == CKPTI_SLOT_EMPTY && n->stepd >= 0;
+}
+
 bool ckpti_tasks_over(const struct ckpti_node *n)
 {
 	if (!n->all_started)
@@ -67,8 +72,8 @@ bool ckpti_tasks_over(const struct ckpti_node *n)
 	for (size_t i = 0; i < n->ntasks; i++) {
 		const struct ckpti_task *t = &n->task[i];
 
-		if (t->state != CKPTI_SLOT_ENDED && t->state != CKPTI_SLOT_EMPTY &&
-		    !(t->gone && n->stepd < 0))
+		if (t->state != CKPTI_SLOT_ENDED &&
+		    (n->stepd >= 0 || (t->state != CKPTI_SLOT_EMPTY && !t->gone)))
 			return false;
 	}
 	return true;
@@ -124,7 +129,7 @@ static void count(const struct ckpti_node *n, unsigned *ret_live, unsigned *ret_
 {
 	*ret_live = *ret_ended = 0;
 	for (size_t i = 0; i < n->ntasks; i++) {
-		*ret_live += ckpti_task_live(&n->task[i]);
+		*ret_live += ckpti_task_live(&n->task[i]) || ckpti_task_is_coming(n, &n->task[i]);
 		*ret_ended += n->task[i].state == CKPTI_SLOT_ENDED;
 	}
 }

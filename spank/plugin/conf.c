@@ -2,7 +2,7 @@
 /*
  * The arguments of our line in plugstack.conf:
  *
- *     optional spank_ckpt.so libexec=DIR bindir=DIR libdir=DIR config=FILE always
+ *     optional spank_ckpt.so libexec=DIR bindir=DIR libdir=DIR mpidir=DIR config=FILE always
  *
  * All have defaults from the installation.  They are read again in each callback, which gets them from Slurm.
  */
@@ -16,6 +16,7 @@ void ckpti_plugin_conf(int argc, char *argv[], struct ckpti_plugin_conf *ret)
 	struct ckpti_plugin_conf c = {.libexec = CKPT_SPANK_LIBEXEC,
 				      .bindir = CKPT_SPANK_BINDIR,
 				      .libdir = CKPT_LIBDIR,
+				      .mpidir = CKPT_LIBDIR "/ckpt-mpi",
 				      .config = CKPT_SPANK_CONFIG};
 	const struct {
 		const char *key;
@@ -23,6 +24,7 @@ void ckpti_plugin_conf(int argc, char *argv[], struct ckpti_plugin_conf *ret)
 	} table[] = {{"libexec=", &c.libexec},
 		     {"bindir=", &c.bindir},
 		     {"libdir=", &c.libdir},
+		     {"mpidir=", &c.mpidir},
 		     {"config=", &c.config}};
 	const size_t n = sizeof(table) / sizeof(table[0]);
 

@@ -23,6 +23,7 @@ struct row {
 	const char *srun_env, *sbatch_env;
 	const char *hand_on; /* name between sbatch and srun */
 	bool (*good)(const char *text);
+	const char *refusal; /* why it cannot be given, and what to do */
 	char *value;
 	bool from_env;
 };
@@ -73,8 +74,9 @@ static struct row rows[] = {
 	{ROW(CKPTI_OPT_KEEP, "checkpoint-keep", "n", "number of checkpoints to keep"),
 	 .good = good_keep},
 	{ROW(CKPTI_OPT_FRESH, "checkpoint-fresh", NULL, "start anew although there is a checkpoint"), .good = NULL},
-	{ROW(CKPTI_OPT_INCLUDE, "checkpoint-include", "glob", "files of the node to save with the checkpoint"),
-	 .good = good_path},
+	{ROW(CKPTI_OPT_INCLUDE, "checkpoint-include", "glob", "refused: files that no task has open are not saved"),
+	 .refusal = "files that no task has open cannot be saved; keep them on a shared file system, or let a task "
+		    "hold them open"},
 	{ROW(CKPTI_OPT_SKIP_DONE, "checkpoint-skip-done", NULL, "do not run steps again that have ended"), .good = NULL},
 };
 /* clang-format on */
@@ -100,15 +102,8 @@ void ckpti_options_register(spank_t sp)
 
 static void set_value(struct row *row, const char *text, bool from_env)
 {
-	char *value = NULL;
+	char *value = strdup(text);
 
-	/* All that were given count, those of sbatch included. */
-	if (row->option.val == CKPTI_OPT_INCLUDE && row->value) {
-		if (asprintf(&value, "%s:%s", row->value, text) < 0)
-			value = NULL;
-	} else {
-		value = strdup(text);
-	}
 	if (!value)
 		return;
 	free(row->value);
@@ -129,6 +124,10 @@ static int option_given(int val, const char *text, int remote)
 		text = "";
 	if (!text)
 		return -1;
+	if (row->refusal) {
+		slurm_error("--%s: %s", row->option.name, row->refusal);
+		return -1;
+	}
 	if (row->good && !row->good(text)) {
 		slurm_error("Invalid --%s specification: %s", row->option.name, text);
 		return -1;

@@ -15,7 +15,7 @@ enum ckpti_option {
 	CKPTI_OPT_RESTART_DIR,
 	CKPTI_OPT_KEEP,
 	CKPTI_OPT_FRESH,
-	CKPTI_OPT_INCLUDE, /* all that were given, with colons between them */
+	CKPTI_OPT_INCLUDE, /* refused */
 	CKPTI_OPT_SKIP_DONE,
 	CKPTI_OPT_N
 };

@@ -22,6 +22,7 @@ struct ckpti_plugin_conf {
 	const char *libexec; /* ckpt-coordinator, ckpt-node-agent */
 	const char *bindir;  /* cpr */
 	const char *libdir;  /* libckpt.so.0 */
+	const char *mpidir;  /* the shim of the MPI side; it may be missing */
 	const char *config;  /* YAML file of the site */
 	const char *unknown; /* an argument that is none */
 	bool always;         /* steps whose users did not ask are prepared, too */
@@ -41,8 +42,6 @@ int ckpti_plugin_exit_error(void);
 
 /* Set by srun when the step must not run: its tasks end before they become the program. */
 #define CKPTI_PLUGIN_REFUSED CKPTI_PLUGIN_ENV "REFUSED"
-/* Exit status of the coordinator: the step was vacated, srun must not go back to the script. */
-#define CKPTI_COORD_BLOCK 64
 
 /* Heterogeneous steps are refused here, before there is an allocation. */
 void ckpti_srun_options_done(void);
@@ -96,6 +95,12 @@ bool ckpti_step_is_ordinary(spank_t sp);
 
 /* A batch script, in its process; nothing for all others. */
 void ckpti_batch_begin(spank_t sp, const struct ckpti_plugin_conf *conf);
+
+/* ---- preload.c -------------------------------------------------------------------------------- */
+
+#define CKPTI_PLUGIN_LIBRARY "libckpt.so.0"
+/* Why lib, a path, cannot be preloaded; NULL: it can. */
+const char *ckpti_preload_obstacle(const char *lib);
 
 /* ---- task.c, restore.c ------------------------------------------------------------------------ */
 

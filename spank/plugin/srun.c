@@ -9,8 +9,8 @@
  *     ready                     the step can start
  *     error TEXT                no checkpoints; the step runs as it would without us
  *     refuse TEXT               the step must not run
- *     block SECONDS CODE TEXT   at the end, with exit status CKPTI_COORD_BLOCK: the step was vacated, and
- *                               the script must not go on: Slurm ends us, or we end with CODE
+ *     block SECONDS CODE TEXT   the step was vacated, and at its end the script must not go on, whatever
+ *                               becomes of the coordinator: Slurm ends us, or we end with CODE
  *
  * Its descriptor 4 becomes readable when we have ended: "exit" if in order, end of file in any case.
  *
@@ -37,6 +37,7 @@
 
 #define START_TIMEOUT_MS 10000
 #define END_TIMEOUT_MS   10000
+#define KILL_TIMEOUT_MS  1000U
 #define MAX_WAIT_S       86400UL
 #define LINE_SIZE        8192
 
@@ -155,9 +156,18 @@ enum answer {
 	REFUSED
 };
 
+/* Then it must not begin anew, only because nobody can tell. */
+static bool may_restart(void)
+{
+	const char *restarts = getenv("SLURM_RESTART_COUNT");
+
+	return restarts && atoi(restarts) > 0 && !ckpti_options_get(CKPTI_OPT_FRESH);
+}
+
 static enum answer read_answer(const sigset_t *wake)
 {
 	uint64_t deadline = ckpti_clock_ms() + START_TIMEOUT_MS;
+	const char *why;
 	char *line, *rest;
 	int r;
 
@@ -180,8 +190,15 @@ static enum answer read_answer(const sigset_t *wake)
 		slurm_error("checkpoint: interrupted before the step began");
 		return REFUSED;
 	}
+	why = r == 0 ? "has ended before the step began" : "was not ready in time";
+	if (may_restart()) {
+		slurm_error(
+			"checkpoint: the coordinator %s, and the step might have to be restarted",
+			why);
+		return REFUSED;
+	}
 	slurm_spank_log("srun: checkpoint: the coordinator %s, the step runs without checkpoints",
-			r == 0 ? "has ended before the step began" : "was not ready in time");
+			why);
 	return WITHOUT;
 }
 
@@ -215,18 +232,26 @@ static enum answer await_answer(void)
 
 /* ---- the end of the coordinator ----------------------------------------------------------- */
 
-/* Its wait status.  It is given until the deadline, then it is killed. */
-static int reap(uint64_t deadline)
+static pid_t wait_until(uint64_t deadline, int *ret_status)
 {
 	const struct timespec pause = {.tv_nsec = 5000000};
-	int status = 0;
 	pid_t r;
 
-	while ((r = waitpid(coordinator.pid, &status, WNOHANG)) == 0 && ckpti_clock_ms() < deadline)
+	while ((r = waitpid(coordinator.pid, ret_status, WNOHANG)) == 0 &&
+	       ckpti_clock_ms() < deadline)
 		(void)nanosleep(&pause, NULL);
-	if (r == 0) {
+	return r;
+}
+
+/* Its wait status.  It is given until the deadline, then it is killed; one that hangs in the file system is
+ * not even ended by that, and is left alone. */
+static int reap(uint64_t deadline)
+{
+	int status = 0;
+
+	if (wait_until(deadline, &status) == 0) {
 		(void)kill(coordinator.pid, SIGKILL);
-		(void)waitpid(coordinator.pid, &status, 0);
+		(void)wait_until(ckpti_clock_ms() + KILL_TIMEOUT_MS, &status);
 	}
 	coordinator.pid = 0;
 	return status;
@@ -265,21 +290,35 @@ void ckpti_srun_exit(void)
 		slurm_spank_log("srun: checkpoint: the coordinator was ended by signal %d, "
 				"there were no checkpoints after that",
 				WTERMSIG(status));
-	if (WIFEXITED(status) && WEXITSTATUS(status) == CKPTI_COORD_BLOCK && last[0])
+	if (last[0])
 		ckpti_vacated_block(last);
 }
 
 /* ---- start -------------------------------------------------------------------------------- */
 
+/* Parts of a heterogeneous step have colons between them.  The program's arguments may have some, too. */
+static bool has_colon(void)
+{
+	struct ckpti_cmdline c;
+	bool found = false;
+
+	if (ckpti_cmdline_read(&c) < 0)
+		return true;
+	for (int i = 0; i < c.n; i++)
+		found = found || strcmp(c.word[i], ":") == 0;
+	ckpti_cmdline_free(&c);
+	return found;
+}
+
 void ckpti_srun_options_done(void)
 {
-	static int calls; /* one for each part of a heterogeneous step */
+	static int calls; /* one for each part of a heterogeneous step, but perhaps twice */
 	const char *parts = getenv("SLURM_HET_SIZE");
 
 	ckpti_vacated_note();
 	ckpti_options_from_srun_env();
 	calls++;
-	if (ckpti_options_any() && (calls > 1 || (parts && atoi(parts) > 1))) {
+	if (ckpti_options_any() && ((calls > 1 && has_colon()) || (parts && atoi(parts) > 1))) {
 		slurm_error("checkpoint: heterogeneous jobs cannot be checkpointed");
 		/* Failures of an optional plugin do not end srun. */
 		exit(ckpti_plugin_exit_error());

@@ -73,21 +73,6 @@ static void add_interval(struct list *l)
 		add(l, "%" PRIu64, seconds);
 }
 
-static void add_includes(struct list *l)
-{
-	const char *p = ckpti_options_get(CKPTI_OPT_INCLUDE);
-
-	while (p && *p) {
-		size_t len = strcspn(p, ":");
-
-		if (len > 0) {
-			add(l, "--include");
-			add(l, "%.*s", (int)len, p);
-		}
-		p += len + (p[len] == ':');
-	}
-}
-
 /* -Q alone or among other letters without arguments. */
 static bool is_quiet(const char *word)
 {
@@ -235,7 +220,6 @@ int ckpti_start_argv(spank_t sp, const struct ckpti_plugin_conf *conf, const cha
 	add_pair(&l, "--keep", ckpti_options_get(CKPTI_OPT_KEEP));
 	if (ckpti_options_get(CKPTI_OPT_FRESH))
 		add(&l, "--fresh");
-	add_includes(&l);
 	if (ckpti_options_get(CKPTI_OPT_SKIP_DONE))
 		add(&l, "--skip-done");
 	add_pair(&l, "--cwd", cwd);

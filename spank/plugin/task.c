@@ -7,6 +7,7 @@
  * Then the task becomes ready for checkpoints by its environment, or becomes what it was in a checkpoint.
  * The program finds nothing of what coordinator, agent and plugin tell each other.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -18,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -25,8 +27,6 @@
 
 #include "spank/lib/page.h"
 #include "spank/plugin/plugin.h"
-
-#define LIBRARY "libckpt.so.0"
 
 #define AGENT_PAGE_FD    3
 #define AGENT_FAIL_FD    4 /* until it is the agent */
@@ -228,20 +228,6 @@ static void start_agent(spank_t sp, const struct ckpti_plugin_conf *conf, struct
 
 /* ---- task --------------------------------------------------------------------------------- */
 
-/* Why the program cannot be prepared here; NULL: it can. */
-static const char *obstacle(const char *lib)
-{
-	if (isatty(STDIN_FILENO))
-		return "pseudo terminal";
-	/* ld.so splits LD_PRELOAD there. */
-	if (strpbrk(lib, " :"))
-		return "a path with a space or colon cannot be preloaded";
-	/* ld.so would complain at each exec. */
-	if (access(lib, R_OK) < 0)
-		return LIBRARY " is not on this node";
-	return NULL;
-}
-
 /* The identity of this rank in the set of the step: processes of the rank are found by it. */
 static bool set_of(const char *base, uint32_t rank, char ret[17])
 {
@@ -252,6 +238,25 @@ static bool set_of(const char *base, uint32_t rank, char ret[17])
 	return end != base && !*end && n + rank != 0;
 }
 
+/* Where programs look for Open MPI they find the shim, which is not there on every site. */
+static void prepare_mpi(spank_t sp, const char *dir)
+{
+	char look[PATH_MAX], shim[PATH_MAX], old[32768], audit[sizeof(look) + sizeof(old)];
+	spank_err_t r;
+
+	(void)snprintf(look, sizeof(look), "%s/ckpt-look.so", dir);
+	(void)snprintf(shim, sizeof(shim), "%s/libmpi.so.40", dir);
+	if (ckpti_preload_obstacle(look) || ckpti_preload_obstacle(shim))
+		return;
+	r = spank_getenv(sp, "LD_AUDIT", old, sizeof(old));
+	if (r != ESPANK_SUCCESS && r != ESPANK_ENV_NOEXIST)
+		return;
+	(void)snprintf(audit, sizeof(audit), "%s%s%s", look,
+		       r == ESPANK_SUCCESS && old[0] ? ":" : "", r == ESPANK_SUCCESS ? old : "");
+	if (spank_setenv(sp, "CKPT_MPI_LIB", shim, 1) == ESPANK_SUCCESS)
+		(void)spank_setenv(sp, "LD_AUDIT", audit, 1);
+}
+
 static const char *prepare(spank_t sp, const struct ckpti_plugin_conf *conf, uint32_t rank)
 {
 	char lib[PATH_MAX], base[32], set[17], step_dir[PATH_MAX];
@@ -259,8 +264,8 @@ static const char *prepare(spank_t sp, const struct ckpti_plugin_conf *conf, uin
 	const char *why;
 	spank_err_t r;
 
-	(void)snprintf(lib, sizeof(lib), "%s/" LIBRARY, conf->libdir);
-	why = obstacle(lib);
+	(void)snprintf(lib, sizeof(lib), "%s/" CKPTI_PLUGIN_LIBRARY, conf->libdir);
+	why = isatty(STDIN_FILENO) ? "pseudo terminal" : ckpti_preload_obstacle(lib);
 	if (why)
 		return why;
 	if (!get_env(sp, CKPTI_PLUGIN_ENV "SET", base, sizeof(base)) || !set_of(base, rank, set))
@@ -273,6 +278,7 @@ static const char *prepare(spank_t sp, const struct ckpti_plugin_conf *conf, uin
 	if (spank_setenv(sp, "CKPT_SET", set, 1) != ESPANK_SUCCESS ||
 	    spank_setenv(sp, "LD_PRELOAD", preload, 1) != ESPANK_SUCCESS)
 		return "Slurm does not set the environment";
+	prepare_mpi(sp, conf->mpidir);
 	if (get_env(sp, CKPTI_PLUGIN_ENV "STEPDIR", step_dir, sizeof(step_dir)))
 		(void)spank_setenv(sp, "SLURM_CHECKPOINT_IMAGE_DIR", step_dir, 1);
 	return NULL;
@@ -298,6 +304,27 @@ static void wait_for_fence(spank_t sp)
 	}
 }
 
+/*
+ * With --mpi=pmix slurmstepd leaves to its tasks the socket on which it listens to the other nodes.  No
+ * task uses it; in an image it would be a port that is taken on the node of the restart.
+ */
+static void drop_listeners(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	struct dirent *e;
+
+	while (dir && (e = readdir(dir))) {
+		int fd = atoi(e->d_name), listens = 0;
+		socklen_t len = sizeof(listens);
+
+		if (fd > STDERR_FILENO &&
+		    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) == 0 && listens)
+			(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+	}
+	if (dir)
+		(void)closedir(dir);
+}
+
 static void begin(spank_t sp, const struct ckpti_plugin_conf *conf, struct ckpti_page *page, int id,
 		  uint32_t rank)
 {
@@ -307,6 +334,7 @@ static void begin(spank_t sp, const struct ckpti_plugin_conf *conf, struct ckpti
 	const char *why;
 
 	start_agent(sp, conf, page);
+	drop_listeners();
 	wait_for_fence(sp);
 	re.manifest = get_env(sp, CKPTI_PLUGIN_ENV "RESTORE", manifest, sizeof(manifest));
 	re.pids = get_env(sp, CKPTI_PLUGIN_ENV "PIDS", pids, sizeof(pids));

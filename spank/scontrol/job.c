@@ -136,7 +136,33 @@ static int failed(const struct ckpti_talk *t, int r, const struct ckpti_err *err
 	return ckpti_say_err(err);
 }
 
-#define REMEDY "start it with `srun --checkpoint=…` or have the site set `prepare: always`"
+#define REMEDY "start it with `srun --checkpoint=…` or have the site set `always` in plugstack.conf"
+
+/* The request ends the whole job, steps included that it does not mean. */
+static bool ends_job(const struct ckpti_request *q, const struct ckpti_slurm_job *job)
+{
+	return q->verb == CKPTI_REQ_REQUEUE ||
+	       (q->verb == CKPTI_REQ_VACATE && !q->has_step && job->batch);
+}
+
+/* A script without `cpr run` is as it should be; what another step has done would be lost. */
+static int without_coordinator(const struct ckpti_request *q, const struct steps *s)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		const struct ckpti_talk *t = &s->talk[i];
+
+		if (t->wire || t->step == CKPTI_STEP_BATCH)
+			continue;
+		if (!q->has_step && ends_job(q, s->job))
+			return ckpti_say_error("ESLURM_NOT_SUPPORTED",
+					       "step %u.%s has no coordinator and would be lost; "
+					       "wait for its end, or name the step that is meant",
+					       s->job->job, t->name);
+		ckpti_say_plain("step %u.%s has no coordinator and is left out", s->job->job,
+				t->name);
+	}
+	return EXIT_SUCCESS;
+}
 
 /* Opens all; those without coordinator stay without a connection. */
 static int open_all(const struct ckpti_request *q, struct steps *s)
@@ -162,13 +188,7 @@ static int open_all(const struct ckpti_request *q, struct steps *s)
 				       q->has_step && q->step == CKPTI_STEP_BATCH
 					       ? " (a batch script needs `cpr run` for it)"
 					       : "");
-	for (size_t i = 0; i < s->n && status == EXIT_SUCCESS; i++) {
-		/* A script without `cpr run` is as it should be. */
-		if (!s->talk[i].wire && s->talk[i].step != CKPTI_STEP_BATCH)
-			ckpti_say_plain("step %u.%s has no coordinator and is left out",
-					s->job->job, s->talk[i].name);
-	}
-	return status;
+	return status == EXIT_SUCCESS ? without_coordinator(q, s) : status;
 }
 
 /* ---- results ------------------------------------------------------------------------------ */

@@ -36,13 +36,14 @@ static int fill_standard_fds(void)
 	return 0;
 }
 
-/* What the command line leaves open.  The coordinator says it when the site's file is not right. */
+/* What the command line leaves open.  The coordinator says it when the site's file is not right, and knows
+ * how long it waits: its user may have a setting of his own, by which root is not bound. */
 static void fill_in(struct ckpti_request *q)
 {
 	struct ckpti_config config;
 	bool ok = ckpti_config_load(ckpti_config_site_path, NULL, &config, NULL) == 0;
 
-	if (!q->max_wait)
+	if (!q->max_wait && geteuid() == 0)
 		q->max_wait = ok ? (unsigned)config.max_wait : MAX_WAIT;
 	if (!q->parallel)
 		q->parallel = ok && config.parallel ? config.parallel : PARALLEL;

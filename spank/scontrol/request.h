@@ -25,14 +25,14 @@ struct ckpti_request {
 	enum ckpti_verb verb;
 	char job[32]; /* 123 or 123_4; empty: all of the caller's, or those that are selected */
 	bool has_step;
-	uint32_t step;     /* CKPTI_STEP_BATCH for "batch" */
-	unsigned max_wait; /* seconds; the parser leaves 0 when it is not given, as for parallel */
+	uint32_t step;            /* CKPTI_STEP_BATCH for "batch" */
+	unsigned max_wait;        /* seconds; 0: as the coordinator says */
 	char image_dir[PATH_MAX]; /* absolute, or empty */
 	bool stick;               /* StickToNodes */
 
 	/* Selections of root's, NULL: none. */
 	const char *nodes, *partition, *reservation;
-	unsigned parallel;
+	unsigned parallel; /* 0: not given */
 };
 
 /* As the protocol and people call it. */

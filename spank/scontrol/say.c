@@ -41,12 +41,30 @@ const char *ckpti_say_text(const char *name)
 	return name;
 }
 
+/* How many bytes of a character of UTF-8 follow its first one. */
+static unsigned utf8_rest(unsigned char first)
+{
+	if (first < 0xc0)
+		return 0;
+	return first < 0xe0 ? 1 : first < 0xf0 ? 2 : 3;
+}
+
 void ckpti_say_clean(char *text)
 {
+	unsigned rest = 0;
+
 	for (unsigned char *p = (unsigned char *)text; *p; p++) {
+		if (rest > 0 && (*p & 0xc0) == 0x80) {
+			rest--;
+			continue;
+		}
+		rest = utf8_rest(*p);
 		if ((*p < ' ' && *p != '\n' && *p != '\t') || *p == 0x7f)
 			*p = '?';
-		/* C1 control characters in UTF-8. */
+		/* C1 control characters, as terminals of one byte for a character know them. */
+		else if (*p >= 0x80 && *p < 0xa0)
+			*p = '?';
+		/* The same in UTF-8. */
 		else if (*p == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0)
 			p[0] = p[1] = '?';
 	}

@@ -24,6 +24,8 @@
 #define JOIN_MS    10000
 /* Beyond max_wait, which the coordinator keeps: so that its answer wins. */
 #define SLACK_MS 30000
+/* Of a coordinator that does not say how long it waits by itself. */
+#define MAX_WAIT 300U /* seconds */
 /* Nobody needs to be told how far something is that is about to end. */
 #define PATIENCE_MS 2000
 
@@ -100,6 +102,7 @@ int ckpti_talk_open(struct ckpti_talk *t, const char *cluster, uid_t owner, stru
 			    &welcome, err);
 	if (r < 0 && r != -EPERM && r != -EACCES && r != -EIO)
 		r = -EHOSTDOWN;
+	t->max_wait = (unsigned)ckpti_kv_get_u64(&welcome, "max_wait", MAX_WAIT);
 out:
 	ckpti_kv_free(&registry);
 	ckpti_kv_free(&hello);
@@ -113,10 +116,12 @@ int ckpti_talk_send(struct ckpti_talk *t, const struct ckpti_request *q, enum ck
 	struct ckpti_kv kv;
 	int r;
 
-	t->max_wait = q->max_wait;
 	ckpti_kv_init(&kv);
 	ckpti_kv_set(&kv, "verb", ckpti_request_verb(verb));
-	ckpti_kv_set_u64(&kv, "max_wait", t->max_wait);
+	if (q->max_wait) {
+		t->max_wait = q->max_wait;
+		ckpti_kv_set_u64(&kv, "max_wait", t->max_wait);
+	}
 	if (q->image_dir[0])
 		ckpti_kv_set(&kv, "image_dir", q->image_dir);
 	r = ckpti_wire_send(t->wire, CKPTI_W_REQUEST, &kv);

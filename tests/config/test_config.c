@@ -16,7 +16,6 @@ static void test_defaults_without_files(void **state)
 	put(user, NULL);
 	load(&c);
 	assert_false(c.disabled);
-	assert_int_equal(c.prepare, CKPTI_PREPARE_ON_REQUEST);
 	assert_string_equal(c.directory, ".");
 	assert_int_equal(c.directories.n, 0);
 	assert_true(c.interval == CKPTI_CONFIG_NEVER);
@@ -55,7 +54,6 @@ static void test_every_type_is_read(void **state)
 
 	(void)state;
 	put(site, "disabled: yes\n"
-		  "prepare: always\n"
 		  "directories: [/scratch, \"/home/a b\"]\n"
 		  "directory: \"%u/%j.%s\"\n"
 		  "interval: auto\n"
@@ -70,15 +68,13 @@ static void test_every_type_is_read(void **state)
 		  "- /tmp\n"
 		  "restart_pids: off\n"
 		  "ports: 60001-60100\n");
-	put(user, "include: [/tmp/a*, /tmp/b]\n"
-		  "file_policy: ['/x=y/*=append']\n"
+	put(user, "file_policy: ['/x=y/*=append']\n"
 		  "signal: SIGUSR2\n"
 		  "hook: /bin/true\n"
 		  "quiet: on\n"
 		  "expire: never\n");
 	load(&c);
 	assert_true(c.disabled);
-	assert_int_equal(c.prepare, CKPTI_PREPARE_ALWAYS);
 	assert_int_equal(c.directories.n, 2);
 	assert_string_equal(c.directories.item[1], "/home/a b");
 	assert_string_equal(c.directory, "%u/%j.%s");
@@ -97,7 +93,6 @@ static void test_every_type_is_read(void **state)
 	assert_int_equal(c.restart_pids, CKPTI_PIDS_OFF);
 	assert_int_equal(c.ports.low, 60001);
 	assert_int_equal(c.ports.high, 60100);
-	assert_int_equal(c.include.n, 2);
 	assert_string_equal(c.file_policy.item[0], "/x=y/*=append");
 	assert_int_equal(c.signal, SIGUSR2);
 	assert_string_equal(c.hook, "/bin/true");
@@ -228,7 +223,6 @@ static void test_job_options(void **state)
 
 	(void)state;
 	put(site, "min_interval: 1m\nmax_keep: 4\n");
-	put(user, "include: [/tmp/a]\n");
 	load(&c);
 	assert_int_equal(ckpti_config_set_job(&c, "--checkpoint", "interval", "2m", &err), 0);
 	assert_int_equal(c.interval, 120);
@@ -255,10 +249,6 @@ static void test_job_options(void **state)
 	err.code = 0;
 	assert_int_equal(ckpti_config_set_job(&c, "-x", "fense", "30s", &err), -ENOENT);
 
-	assert_int_equal(ckpti_config_set_job(&c, "-i", "include", "/tmp/b", NULL), 0);
-	assert_int_equal(c.include.n, 2);
-	assert_string_equal(c.include.item[0], "/tmp/a");
-	assert_string_equal(c.include.item[1], "/tmp/b");
 	assert_int_equal(ckpti_config_set_job(&c, "-d", "directory", "/s/%j", NULL), 0);
 	assert_string_equal(c.directory, "/s/%j");
 	assert_int_equal(ckpti_config_set_job(&c, "-d", "directory", "/s/%z", NULL), -EINVAL);

@@ -67,8 +67,8 @@ static void test_values_wrong_refused(void **state)
 {
 	static const struct wrong w[] = {
 		{"disabled: maybe\n", "site.yaml:1:11: disabled: 'maybe' is neither yes nor no"},
-		{"prepare: never\n",
-		 "site.yaml:1:10: prepare: 'never' is none of: on-request always"},
+		{"restart_pids: cap\n",
+		 "site.yaml:1:15: restart_pids: 'cap' is none of: userns off"},
 		{"keep: 0\n", "site.yaml:1:7: keep: '0' is not a number from 1 to 10000"},
 		{"keep: -1\n", "site.yaml:1:7: keep: '-1' is not a number from 1 to 10000"},
 		{"keep: 0x10\n", "site.yaml:1:7: keep: '0x10' is not a number from 1 to 10000"},
@@ -117,7 +117,6 @@ static void test_values_wrong_refused(void **state)
 		{"file_policy: ['*.log=eat']\n",
 		 "user.yaml:1:15: file_policy: 'eat' is none of: merge ignore append replace "
 		 "substitute relocate"},
-		{"include: ['']\n", "user.yaml:1:11: include: an empty text"},
 		{"hook: mail.sh\n", "user.yaml:1:7: hook: 'mail.sh' is not an absolute path"},
 		{"signal: KILL\n",
 		 "user.yaml:1:9: signal: 'KILL' is none of: none HUP USR1 USR2 ALRM URG WINCH"},

@@ -33,9 +33,11 @@ static void test_auto_interval(void **state)
 static void test_margin(void **state)
 {
 	(void)state;
-	assert_int_equal(ckpti_policy_margin(60, 0), 60);
-	assert_int_equal(ckpti_policy_margin(60, 10000000), 60);
-	assert_int_equal(ckpti_policy_margin(60, 45500000), 91);
+	assert_int_equal(ckpti_policy_margin(60, 0, 0), 60);
+	assert_int_equal(ckpti_policy_margin(60, 10000000, 3600), 60);
+	assert_int_equal(ckpti_policy_margin(60, 45500000, 182), 91);
+	assert_int_equal(ckpti_policy_margin(60, 45500000, 120), 90);
+	assert_int_equal(ckpti_policy_margin(60, 0, 60), 45);
 }
 
 static void test_end(void **state)

@@ -65,7 +65,7 @@ class Cluster:
         self.state = f"{self.top}/state"
         self.scratch = f"{self.state}/srv/scratch"
         self.home = f"{self.state}/srv/home/alice"
-        binds = [f"--bind={path}" for path in {BIN, HERE} if path.startswith(("/tmp/", "/var/tmp/"))]
+        binds = [f"--bind={path}" for path in sorted({BIN, ROOT}) if path.startswith(("/tmp/", "/var/tmp/"))]
         self.front("up", str(nodes), *(["--cgroup"] if cgroup else []), *binds, *options)
         with open(f"{self.state}/etc/slurm/ckpt.yaml", "w", encoding="utf-8") as file:
             file.write(config)

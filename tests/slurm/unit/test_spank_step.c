@@ -277,6 +277,17 @@ static void test_step_of_an_earlier_life_is_found(void **state)
 	assert_int_equal(st.dirfd, -1);
 }
 
+/* It may be ours, so the step must not begin anew. */
+static void expect_unusable(const struct base *b, const struct ckpti_step_id *id, int want)
+{
+	struct ckpti_err err = {0};
+	struct ckpti_step st;
+
+	assert_int_equal(ckpti_step_find(b->path, id, &st, &err), want);
+	assert_int_equal(st.dirfd, -1);
+	assert_non_null(strstr(err.text, below(b, "5.1")));
+}
+
 static void test_step_of_somebody_else_is_refused(void **state)
 {
 	const struct ckpti_step_id id = sample_id('a');
@@ -286,13 +297,20 @@ static void test_step_of_somebody_else_is_refused(void **state)
 
 	make(b, &id, "5.1");
 	assert_int_equal(chmod(below(b, "5.1"), 0770), 0);
+	expect_unusable(b, &id, -EPERM);
+	/* Names that a step never has are the user's own. */
+	assert_int_equal(rename(below(b, "5.1"), below(b, "5.results")), 0);
 	expect_find(b, &id, NULL);
+	assert_int_equal(rename(below(b, "5.results"), below(b, "5.1")), 0);
 	assert_int_equal(ckpti_step_open(below(b, "5.1"), &st, &err), -EPERM);
 	assert_int_equal(chmod(below(b, "5.1"), 0700), 0);
 	expect_find(b, &id, "5.1");
 	assert_int_equal(chmod(below(b, "5.1/step"), 0622), 0);
-	expect_find(b, &id, NULL);
+	expect_unusable(b, &id, -EPERM);
 	assert_int_equal(chmod(below(b, "5.1/step"), 0600), 0);
+	write_text(below(b, "5.2"), "a file");
+	assert_int_equal(mkdir(below(b, "5.3"), 0700), 0);
+	expect_find(b, &id, "5.1");
 	if (geteuid() == 0) {
 		assert_int_equal(chown(below(b, "5.1"), 61001, 61001), 0);
 		expect_find(b, &id, NULL);
@@ -529,21 +547,38 @@ static void test_manifest_with_any_bit_changed_is_refused(void **state)
 	ckpti_step_close(&st);
 }
 
+static void expect_held(const struct ckpti_step *st, uint32_t epoch, uint32_t rank, size_t n)
+{
+	uint64_t *held;
+	size_t got;
+
+	assert_int_equal(ckpti_step_held(st, epoch, rank, &held, &got), 0);
+	assert_int_equal(got, n);
+	if (epoch == 1 && rank == 0 && n == 2) {
+		assert_int_equal(held[0], 1);
+		assert_int_equal(held[1], 3);
+	}
+	free(held);
+}
+
 static void test_held_are_the_parts_that_manifests_name(void **state)
 {
 	const struct base *b = *state;
 	struct ckpti_step st = new_step(b);
-	uint64_t held[4];
+	uint64_t *held;
+	size_t n;
 
 	assert_int_equal(add_generation(&st, 1, 1, NULL), 0);
 	(void)write_part(&st, 1, 0); /* of a round that was given up */
 	assert_int_equal(add_generation(&st, 1, 2, NULL), 0);
-	assert_int_equal(ckpti_step_held(&st, 1, 0, held, 4), 2);
-	assert_int_equal(held[0], 1);
-	assert_int_equal(held[1], 3);
-	assert_int_equal(ckpti_step_held(&st, 1, 1, held, 1), 2);
-	assert_int_equal(ckpti_step_held(&st, 1, NTASKS - 1, held, 4), 0);
-	assert_int_equal(ckpti_step_held(&st, 2, 0, held, 4), 0);
+	expect_held(&st, 1, 0, 2);
+	expect_held(&st, 1, 1, 2);
+	expect_held(&st, 1, NTASKS - 1, 0);
+	expect_held(&st, 2, 0, 0);
+	/* Nothing is known to be held by one that cannot be read. */
+	assert_int_equal(fchmodat(st.dirfd, "gen-1", 0622, 0), 0);
+	assert_true(ckpti_step_held(&st, 1, 0, &held, &n) < 0);
+	assert_null(held);
 	ckpti_step_close(&st);
 }
 
@@ -577,12 +612,49 @@ static void test_prune_keeps_what_is_needed(void **state)
 	expect_load(&st, 2, 2, 0);
 	/* Now nobody needs the first life. */
 	assert_int_equal(add_generation(&st, 3, 5, NULL), 0);
-	assert_int_equal(ckpti_step_prune(&st, 2, 3, &err), 0);
+	assert_int_equal(ckpti_step_prune_manifests(&st, 2, 3, &err), 0);
+	assert_false(exists(below(b, "5.1/gen-2")));
+	assert_true(exists(below(b, "5.1/life-1/task-0")));
+	assert_int_equal(ckpti_step_prune_lives(&st, 3, &err), 0);
 	assert_false(exists(below(b, "5.1/life-1")));
 	assert_true(exists(below(b, "5.1/life-3/task-0")));
 	expect_load(&st, 4, 4, 0);
 	expect_load(&st, 5, 5, 0);
 	ckpti_step_close(&st);
+}
+
+static void test_forget_leaves_nothing_to_restart_from(void **state)
+{
+	const struct base *b = *state;
+	struct ckpti_step st = new_step(b);
+	struct ckpti_manifest m;
+	unsigned skipped;
+
+	assert_int_equal(add_generation(&st, 1, 1, NULL), 0);
+	assert_int_equal(add_generation(&st, 1, 2, NULL), 0);
+	assert_int_equal(ckpti_step_forget(&st, NULL), 0);
+	assert_int_equal(ckpti_step_load(&st, 0, &m, &skipped, NULL), -ENODATA);
+	assert_int_equal(ckpti_step_forget(&st, NULL), 0);
+	assert_int_equal(add_generation(&st, 1, 3, NULL), 0);
+	expect_load(&st, 0, 3, 0);
+	ckpti_step_close(&st);
+}
+
+/* The next life begins while the file is being written. */
+static int too_late(const void *arg)
+{
+	(void)arg;
+	return -ESTALE;
+}
+
+static void test_file_that_comes_too_late_is_not_there(void **state)
+{
+	const struct base *b = *state;
+	int fd = open(b->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	assert_int_equal(ckpti_fs_write_if(fd, "late", "x", 1, false, too_late, NULL), -ESTALE);
+	assert_false(exists(below(b, "late")));
+	close(fd);
 }
 
 static void test_prune_leaves_what_is_in_use_and_what_is_foreign(void **state)
@@ -683,6 +755,8 @@ int main(void)
 		STEP_TEST(test_rejected_generation_is_not_chosen_again),
 		STEP_TEST(test_manifest_with_any_bit_changed_is_refused),
 		STEP_TEST(test_held_are_the_parts_that_manifests_name),
+		STEP_TEST(test_forget_leaves_nothing_to_restart_from),
+		STEP_TEST(test_file_that_comes_too_late_is_not_there),
 		STEP_TEST(test_prune_keeps_what_is_needed),
 		STEP_TEST(test_prune_leaves_what_is_in_use_and_what_is_foreign),
 		STEP_TEST(test_prune_touches_no_life_when_a_manifest_is_unreadable),

@@ -135,6 +135,22 @@ static void test_wire_other_bytes_are_refused_for_good(void **state)
 	}
 }
 
+static void test_wire_strangers_may_say_little(void **state)
+{
+	struct pair p = make_pair();
+	struct ckpti_kv kv;
+	unsigned type;
+
+	(void)state;
+	ckpti_wire_limit(p.w, 4);
+	put(p.raw, "CKP1\x04\0\0\0\x20\0\x01\0a=1\n", 16);
+	assert_int_equal(receive(p.w, &type, &kv), 1);
+	ckpti_kv_free(&kv);
+	put(p.raw, "CKP1\x05\0\0\0\x20\0\x01\0", 12);
+	assert_int_equal(receive(p.w, &type, &kv), -EBADMSG);
+	drop_pair(p);
+}
+
 static void test_wire_queue_ends_with_enobufs_when_nobody_reads(void **state)
 {
 	struct pair p = make_pair();
@@ -277,6 +293,7 @@ int main(void)
 		cmocka_unit_test(test_wire_frame_has_the_documented_bytes),
 		cmocka_unit_test(test_wire_frames_come_in_pieces_and_in_lumps),
 		cmocka_unit_test(test_wire_other_bytes_are_refused_for_good),
+		cmocka_unit_test(test_wire_strangers_may_say_little),
 		cmocka_unit_test(test_wire_queue_ends_with_enobufs_when_nobody_reads),
 		cmocka_unit_test(test_wire_frame_that_cannot_be_leaves_the_connection),
 		cmocka_unit_test(test_wire_wait_has_an_end),

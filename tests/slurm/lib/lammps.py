@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The unmodified lmp as a job step of four ranks, and its table of thermodynamic output as oracle."""
+import os
+import re
+import shutil
+
+from steptest import BIN, Failure, Skipped, expect, read
+
+SITE = "fence: 6s\nmin_interval: 1s\n"
+THREE = {"nodes": 3, "config": SITE, "arguments": f"mpidir={os.path.dirname(BIN)}/lib/ckpt-mpi"}
+EVERY = 100
+INPUT = """units lj
+atom_style atomic
+lattice fcc 0.8442
+region box block 0 6 0 6 0 6
+create_box 1 box
+create_atoms 1 box
+mass 1 1.0
+velocity all create 3.0 87287 loop geom
+pair_style lj/cut 2.5
+pair_coeff 1 1 1.0 1.0 2.5
+neighbor 0.3 bin
+neigh_modify every 20 delay 0 check no
+fix 1 all nve
+thermo {every}
+thermo_modify flush yes
+run {steps}
+"""
+# Two busy processors for four ranks; and no network but that of the nodes.
+SETTINGS = "export OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_btl=self,vader,tcp OMP_NUM_THREADS=1; "
+COMMAND = "lmp -in /srv/scratch/melt.lmp -log none"
+
+
+def write_input(cluster, steps):
+    with open(f"{cluster.scratch}/melt.lmp", "w", encoding="ascii") as file:
+        file.write(INPUT.format(every=EVERY, steps=steps))
+
+
+def prepare(cluster, seconds):
+    """The number of steps that take about so long on two nodes of this machine."""
+    if not shutil.which("lmp"):
+        raise Skipped("no lmp")
+    write_input(cluster, 400)
+    text = cluster.alice("sh", "-c", f"{SETTINGS} srun -N2 -n4 --mpi=pmix {COMMAND}")
+    loop = re.search(r"^Loop time of ([\d.]+) ", text, re.M)
+    expect(loop, f"lmp does not run: {text}")
+    steps = int(min(max(seconds * 400 / float(loop[1]), 1000), 40000)) // EVERY * EVERY
+    write_input(cluster, steps)
+    return steps
+
+
+def table(cluster, out="out"):
+    """[(step, line)] as they were written."""
+    return [(int(line.split()[0]), line.strip()) for line in read(f"{cluster.scratch}/{out}").splitlines()
+            if re.fullmatch(r"\s*\d+(\s+-?[\d.]+){5}\s*", line)]
+
+
+def undisturbed(cluster, steps):
+    """The table of a run without us, on one node."""
+    cluster.alice("sh", "-c", f"{SETTINGS} srun -N1 -n4 -O --mpi=pmix -o /srv/scratch/plain {COMMAND}")
+    plain = table(cluster, "plain")
+    expect([step for step, _ in plain] == list(range(0, steps + 1, EVERY)),
+           f"no table: {read(f'{cluster.scratch}/plain')[-2000:]}")
+    return plain
+
+
+def submit(cluster, interval, *more):
+    """A job that is restarted by itself, its output in scratch/out: its number."""
+    script = (f"{SETTINGS} srun --mpi=pmix --checkpoint={interval} --checkpoint-dir=/srv/scratch/state {' '.join(more)} "
+              f"-o /srv/scratch/out --open-mode=append {COMMAND}; echo script after srun: $?")
+    return cluster.submit(script, "-N2", "-n4", "--requeue", "--open-mode=append")
+
+
+def nodes(cluster, job):
+    return cluster.alice("scontrol", "show", "hostnames", cluster.job(job)["NodeList"]).split()
+
+
+def wait_end(cluster, job):
+    try:
+        cluster.wait_job(job, "COMPLETED", limit=90)
+    except Failure as failure:
+        raise Failure(f"{failure}; output: {read(f'{cluster.scratch}/out')[-3000:]}") from None
+
+
+def expect_same(cluster, plain):
+    """All lines are those of the undisturbed run, and one process has written them: it begins once."""
+    lines = table(cluster)
+    for step, line in plain:
+        expect({seen for at, seen in lines if at == step} == {line},
+               f"step {step}: {[seen for at, seen in lines if at == step]}, undisturbed {line}")
+    begun = len(re.findall(r"^LAMMPS \(", read(f"{cluster.scratch}/out"), re.M))
+    expect(begun == 1 and "restored generation" in cluster.log(), f"lmp was started {begun} times: {cluster.log()}")
