@@ -13,9 +13,11 @@
  */
 #include "guest/guest_private.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define TUNABLES "GLIBC_TUNABLES="
 #define NO_RSEQ  "glibc.pthread.rseq=0"
@@ -26,10 +28,24 @@ static bool begins(const char *s, const char *prefix)
 	return strncmp(s, prefix, strlen(prefix)) == 0;
 }
 
+/* The same directory, by whatever name. */
+static bool is_dir(const char *name, size_t len, const char *dir)
+{
+	char path[PATH_MAX];
+	struct stat a, b;
+
+	if (len >= sizeof(path))
+		return false;
+	memcpy(path, name, len);
+	path[len] = '\0';
+	return stat(path, &a) == 0 && stat(dir, &b) == 0 && a.st_dev == b.st_dev &&
+	       a.st_ino == b.st_ino;
+}
+
 /* A search path without dir. */
 static char *put_path(char *to, const char *from, const char *dir)
 {
-	size_t len = strlen(dir), part, name;
+	size_t part, name;
 	bool first = true;
 
 	to = stpcpy(to, PATH);
@@ -37,7 +53,7 @@ static char *put_path(char *to, const char *from, const char *dir)
 		part = strcspn(from, ":;");
 		for (name = part; name > 1 && from[name - 1] == '/'; name--)
 			;
-		if (name == 0 || (name == len && memcmp(from, dir, len) == 0))
+		if (name == 0 || is_dir(from, name, dir))
 			continue;
 		if (!first)
 			*to++ = ':';
