@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -225,6 +226,12 @@ struct ckpti_guest_thread *ckpti_mpi_attach(void)
 
 /* ---- MPI's start and end --------------------------------------------------------------------- */
 
+/*
+ * UCX gives the thread that starts it a signal stack of its own.  It lies in the guest, and handlers of
+ * the application would run on it, that of checkpoints too.
+ */
+static stack_t app_stack;
+
 /* Returns the signal mask; the two functions frame MPI's start. */
 static uint64_t start_begin(void)
 {
@@ -233,6 +240,7 @@ static uint64_t start_begin(void)
 
 	(void)__atomic_add_fetch(&loading, 1, __ATOMIC_SEQ_CST);
 	mask = ckpti_guest_signals_block();
+	(void)sigaltstack(NULL, &app_stack);
 	(void)ckpti_mpi_self();
 	if (ckpti_guest_check_begin(&err) < 0)
 		ckpti_mpi_fatal("%s", err.text);
@@ -258,6 +266,7 @@ static void start_end(int ret, uint64_t mask)
 		(void)PMPI_Comm_rank(MPI_COMM_WORLD, &first.rank);
 		first.thread = pthread_self();
 	}
+	(void)sigaltstack(&app_stack, NULL);
 	ckpti_guest_signals_restore(mask);
 	(void)__atomic_sub_fetch(&loading, 1, __ATOMIC_SEQ_CST);
 }
@@ -309,6 +318,7 @@ int ckpti_mpi_start_again(struct ckpti_err *err)
 
 	(void)__atomic_add_fetch(&loading, 1, __ATOMIC_SEQ_CST);
 	mask = ckpti_guest_signals_block();
+	(void)sigaltstack(NULL, &app_stack);
 	if (first.threads)
 		ret = GUEST(MPI_Init_thread, NULL, NULL, first.required, &provided);
 	else
@@ -319,6 +329,7 @@ int ckpti_mpi_start_again(struct ckpti_err *err)
 		r = ckpti_err(err, -EIO, "MPI_Init failed with error %d", ret);
 	if (r == 0)
 		r = ckpti_mpi_control_start(err);
+	(void)sigaltstack(&app_stack, NULL);
 	ckpti_guest_signals_restore(mask);
 	(void)__atomic_sub_fetch(&loading, 1, __ATOMIC_SEQ_CST);
 	return r;
