@@ -308,15 +308,14 @@ static void leave_set(void)
 	(void)unsetenv("CKPT_SET");
 }
 
-int ckpti_restart(const struct ckpti_restart_req *req, int *ret_wstatus, struct ckpti_err *err)
+static int restart(const struct ckpti_restart_req *req, int *ret_wstatus, enum ckpti_ids *ret_ids,
+		   struct ckpti_err *err)
 {
 	struct ckpti_life life = {.req = req, .lease = -1, .go = {-1, -1}};
 	sigset_t mask;
 	pid_t builder = 0;
 	int ctl = -1, sfd = -1, r;
 
-	leave_set();
-	ckpti_trace_open("restart");
 	r = load(&life, err);
 	if (r == 0)
 		r = become_owner(&life, err);
@@ -346,7 +345,27 @@ int ckpti_restart(const struct ckpti_restart_req *req, int *ret_wstatus, struct 
 		(void)close(ctl);
 	if (sfd >= 0)
 		(void)close(sfd);
+	*ret_ids = life.ids;
 	life_free(&life);
+	return r;
+}
+
+int ckpti_restart(const struct ckpti_restart_req *req, int *ret_wstatus, struct ckpti_err *err)
+{
+	struct ckpti_restart_req apart = *req;
+	struct ckpti_err first = {0};
+	enum ckpti_ids ids;
+	int r;
+
+	leave_set();
+	ckpti_trace_open("restart");
+	r = restart(req, ret_wstatus, &ids, &first);
+	apart.ids = CKPTI_IDS_PRIVATE;
+	/* Between our look and the start somebody got one of the numbers: nothing has run, nothing is left. */
+	if (r == -EEXIST && req->ids == CKPTI_IDS_AUTO && ids == CKPTI_IDS_HOST)
+		r = restart(&apart, ret_wstatus, &ids, err);
+	else if (r < 0)
+		*err = first;
 	ckpti_trace_close();
 	return r;
 }
