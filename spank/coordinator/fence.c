@@ -117,7 +117,7 @@ static int find_user(void *arg, uint32_t job, const char *step, const struct ckp
 	return 1;
 }
 
-/* On nodes that are cut off from Slurm, and not from the file system, a life outlasts its job.  It is no
+/* On nodes that are cut off from Slurm, or have lost slurmstepd, a life outlasts its job.  It is no
  * user whom we must not disturb: the new epoch ends it. */
 static bool outlasts_its_job(uint32_t job)
 {
@@ -126,8 +126,7 @@ static bool outlasts_its_job(uint32_t job)
 
 	(void)snprintf(text, sizeof(text), "%" PRIu32, job);
 	return job && ckpti_slurm_job(text, &facts, NULL) == 0 &&
-	       strcmp(facts.state, "RUNNING") != 0 && strcmp(facts.state, "SUSPENDED") != 0 &&
-	       strcmp(facts.state, "COMPLETING") != 0;
+	       strcmp(facts.state, "RUNNING") != 0 && strcmp(facts.state, "SUSPENDED") != 0;
 }
 
 int ckpti_fence_check_idle(const struct ckpti_coord *c, struct ckpti_err *err)
