@@ -29,7 +29,7 @@
 #define COMMIT_MS 1000
 
 /* A life leaves its first sign when it has waited for the one before, and then one each second. */
-#define SIGNS_MS       4000
+#define SIGNS_MS       3000
 #define SIGNS_PAUSE_MS 200
 
 static int64_t to_ms(const struct timespec *ts)
