@@ -20,91 +20,12 @@
 #include <unistd.h>
 
 #include "core/procfs.h"
+#include "core/room.h"
 #include "spank/node/node.h"
 
-#define RESERVE  (8ULL << 20) /* what cpr itself needs */
-#define NO_LIMIT UINT64_MAX
+#define RESERVE (8ULL << 20) /* what cpr itself needs */
 
 /* ---- memory ----------------------------------------------------------------------------------- */
-
-/* Bytes that the image of the process may take at most: its own pages and its share of shared ones. */
-static uint64_t image_size(int pid)
-{
-	static const char *const field[] = {"RssAnon:", "RssShmem:", "VmSwap:"};
-	char *text = ckpti_procfs_slurp(pid, "status", NULL);
-	uint64_t kib = 0;
-
-	for (size_t i = 0; text && i < sizeof(field) / sizeof(*field); i++) {
-		const char *p = strstr(text, field[i]);
-
-		if (p)
-			kib += strtoull(p + strlen(field[i]), NULL, 10);
-	}
-	free(text);
-	return kib << 10;
-}
-
-static int read_number(const char *dir, const char *name, uint64_t *ret)
-{
-	char path[PATH_MAX + 32];
-	FILE *f;
-	int n;
-
-	(void)snprintf(path, sizeof(path), "%s/%s", dir, name);
-	f = fopen(path, "re");
-	if (!f)
-		return -errno;
-	n = fscanf(f, "%" SCNu64, ret); /* "max" is no number: no limit */
-	(void)fclose(f);
-	return n == 1 ? 0 : -ENODATA;
-}
-
-/* The directory of our memory cgroup, which is the step's or its job's; v1 or v2. */
-static int memory_cgroup(char *dir, size_t size, size_t *ret_root)
-{
-	char *text = ckpti_procfs_slurp(getpid(), "cgroup", NULL);
-	char *line = text ? strstr(text, ":memory:") : NULL;
-	bool v1 = line != NULL;
-	int r = -ENOENT;
-
-	if (!line && text)
-		line = strstr(text, "0::");
-	if (line) {
-		line += v1 ? strlen(":memory:") : strlen("0::");
-		line[strcspn(line, "\n")] = 0;
-		*ret_root = strlen(v1 ? "/sys/fs/cgroup/memory" : "/sys/fs/cgroup");
-		r = snprintf(dir, size, "%s%s", v1 ? "/sys/fs/cgroup/memory" : "/sys/fs/cgroup",
-			     line);
-		r = r < (int)size ? v1 : -ENAMETOOLONG;
-	}
-	free(text);
-	return r;
-}
-
-/* What it and those above it still allow, and what the tightest one allows at all. */
-static uint64_t headroom(uint64_t *ret_limit)
-{
-	uint64_t least = NO_LIMIT, limit, used;
-	char dir[PATH_MAX], *slash;
-	size_t root;
-	int v1 = memory_cgroup(dir, sizeof(dir), &root);
-
-	*ret_limit = NO_LIMIT;
-	if (v1 < 0)
-		return least;
-	for (;;) {
-		if (read_number(dir, v1 ? "memory.limit_in_bytes" : "memory.max", &limit) == 0 &&
-		    read_number(dir, v1 ? "memory.usage_in_bytes" : "memory.current", &used) == 0 &&
-		    (limit <= used || limit - used < least)) {
-			least = limit <= used ? 0 : limit - used;
-			*ret_limit = limit;
-		}
-		slash = strrchr(dir, '/');
-		if (!slash || (size_t)(slash - dir) < root)
-			return least;
-		*slash = 0;
-	}
-}
 
 static uint64_t reserved(const struct ckpti_config_reserve *r, uint64_t whole)
 {
@@ -124,8 +45,8 @@ static int check_room(const struct ckpti_node *n, uint64_t need, struct ckpti_er
 				     need >> 20, n->host, n->watch->free_bytes >> 20, n->stepdir);
 	if (!n->watch->in_memory)
 		return 0;
-	left = headroom(&limit);
-	if (left == NO_LIMIT)
+	left = ckpti_room_left(getpid(), &limit);
+	if (left == CKPTI_ROOM_NO_LIMIT)
 		return 0;
 	keep = reserved(&n->config.memory_reserve, limit);
 	if (left >= need + keep)
@@ -209,7 +130,7 @@ int ckpti_budget_check_node(const struct ckpti_node *n, uint64_t *ret_need, stru
 	if (r < 0)
 		return ckpti_err(err, r, "cannot read /proc on %s: %s", n->host, strerror(-r));
 	for (size_t i = 0; r == 0 && i < nprocs; i++) {
-		need += image_size(procs[i].pid);
+		need += ckpti_room_image_size(procs[i].pid);
 		r = check_files(n, &procs[i], err);
 	}
 	free(procs);
