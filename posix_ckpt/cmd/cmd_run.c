@@ -16,6 +16,7 @@
 
 #include "cmd.h"
 #include "program.h"
+#include "util/launch.h"
 
 #define LIBRARY "libckpt.so.0"
 
@@ -106,6 +107,18 @@ static int set_identity(void)
 	return setenv("CKPT_SET", hex, 1) < 0 ? -errno : 0;
 }
 
+/* A command that runs in a set already is part of its launch. */
+static int set_cpus(void)
+{
+	char list[8192];
+
+	if (getenv("CKPT_SET") && getenv(CKPTI_LAUNCH_CPUS))
+		return 0;
+	if (ckpti_launch_cpus_format(list, sizeof(list)) < 0)
+		return unsetenv(CKPTI_LAUNCH_CPUS) < 0 ? -errno : 0;
+	return setenv(CKPTI_LAUNCH_CPUS, list, 1) < 0 ? -errno : 0;
+}
+
 static int restart_instead(const struct ckpti_cmd_opts *o, const char *dir)
 {
 	struct ckpti_cmd_opts again = *o;
@@ -174,6 +187,8 @@ int ckpti_cmd_run(const struct ckpti_cmd_opts *o)
 	if (!why)
 		become_launcher(o);
 	r = set_preload(&err);
+	if (r == 0)
+		r = set_cpus();
 	if (r == 0)
 		r = set_identity();
 	if (r == 0 && o->run_dir && setenv("CKPT_DIR", o->run_dir, 1) < 0)

@@ -20,6 +20,7 @@
 #include "spank/batch/batch.h"
 #include "spank/lib/step.h"
 #include "spank/plugin/plugin.h"
+#include "util/launch.h"
 
 #define CANNOT_RUN   126
 #define NOT_FOUND    127
@@ -66,7 +67,7 @@ static void set_reason(const struct ckpti_batch *b, const char *reason)
 static const char *prepare(const struct ckpti_batch *b)
 {
 	const char *old = getenv("LD_PRELOAD"), *why;
-	char lib[PATH_MAX], preload[32768 + PATH_MAX];
+	char lib[PATH_MAX], preload[32768 + PATH_MAX], cpus[8192];
 
 	(void)snprintf(lib, sizeof(lib), "%s/" CKPTI_PLUGIN_LIBRARY, b->libdir);
 	why = ckpti_preload_obstacle(lib);
@@ -76,6 +77,9 @@ static const char *prepare(const struct ckpti_batch *b)
 		       old ? old : "");
 	(void)setenv("CKPT_SET", from_coordinator("SLURM_CKPT_SET"), 1);
 	(void)setenv("LD_PRELOAD", preload, 1);
+	if (ckpti_launch_cpus_format(cpus, sizeof(cpus)) < 0 ||
+	    setenv(CKPTI_LAUNCH_CPUS, cpus, 1) < 0)
+		(void)unsetenv(CKPTI_LAUNCH_CPUS);
 	(void)setenv("SLURM_CHECKPOINT_IMAGE_DIR", from_coordinator("SLURM_CKPT_STEPDIR"), 1);
 	return NULL;
 }

@@ -27,6 +27,7 @@
 
 #include "spank/lib/page.h"
 #include "spank/plugin/plugin.h"
+#include "util/launch.h"
 
 #define AGENT_PAGE_FD    3
 #define AGENT_FAIL_FD    4 /* until it is the agent */
@@ -260,7 +261,7 @@ static void prepare_mpi(spank_t sp, const char *dir)
 static const char *prepare(spank_t sp, const struct ckpti_plugin_conf *conf, uint32_t rank)
 {
 	char lib[PATH_MAX], base[32], set[17], step_dir[PATH_MAX];
-	char old[32768], preload[sizeof(lib) + sizeof(old)];
+	char old[32768], preload[sizeof(lib) + sizeof(old)], cpus[8192];
 	const char *why;
 	spank_err_t r;
 
@@ -278,6 +279,10 @@ static const char *prepare(spank_t sp, const struct ckpti_plugin_conf *conf, uin
 	if (spank_setenv(sp, "CKPT_SET", set, 1) != ESPANK_SUCCESS ||
 	    spank_setenv(sp, "LD_PRELOAD", preload, 1) != ESPANK_SUCCESS)
 		return "Slurm does not set the environment";
+	/* One that srun has brought along is of the launch that srun runs in. */
+	if (ckpti_launch_cpus_format(cpus, sizeof(cpus)) < 0 ||
+	    spank_setenv(sp, CKPTI_LAUNCH_CPUS, cpus, 1) != ESPANK_SUCCESS)
+		(void)spank_unsetenv(sp, CKPTI_LAUNCH_CPUS);
 	prepare_mpi(sp, conf->mpidir);
 	if (get_env(sp, CKPTI_PLUGIN_ENV "STEPDIR", step_dir, sizeof(step_dir)))
 		(void)spank_setenv(sp, "SLURM_CHECKPOINT_IMAGE_DIR", step_dir, 1);

@@ -37,3 +37,8 @@ foreach(who root user)
   set_property(TEST ${test} PROPERTY ENVIRONMENT "CPR=$<TARGET_FILE:cpr>")
 endforeach()
 set_property(TEST restore.restart_killed.user APPEND PROPERTY LABELS user)
+
+# Processors of one launch and of the next.
+add_test(NAME restore.cpus COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/cpus)
+ckpt_test_properties(restore.cpus TIMEOUT 60)
+set_property(TEST restore.cpus PROPERTY ENVIRONMENT "CPR=$<TARGET_FILE:cpr>")

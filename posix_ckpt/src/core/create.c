@@ -19,6 +19,7 @@
 
 #include "ckpt.h"
 #include "core/capture.h"
+#include "core/cpus.h"
 #include "core/life.h"
 #include "core/owner.h"
 #include "core/registry.h"
@@ -109,6 +110,7 @@ static int add_set_record(struct ckpti_snap *s, struct ckpti_err *err)
 	if (!root)
 		root = &set->member[0];
 	rec.root_pid = (uint32_t)root->info.inner_pid;
+	ckpti_cpus_of_launch(root->info.pid, rec.launch_cpus);
 	(void)gethostname(host, sizeof(host) - 1);
 	strs[1] = root->info.comm;
 	r = ckpti_image_add(&s->img, CKPTI_R_SET, &rec, sizeof(rec), strs, 2, NULL, 0, 0);

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "core/cpus.h"
 #include "core/life.h"
 #include "restart/plan.h"
 
@@ -159,6 +160,7 @@ static void add_threads(struct ckpti_life *life, const struct ckpti_r_proc *rp, 
 			struct ckpti_plan *p)
 {
 	struct ckpti_plan_thread *out, tmp;
+	uint64_t cpus[CKPTI_LAUNCH_WORDS];
 	struct ckpti_view v;
 
 	if (!ckpti_image_find(&life->img, CKPTI_R_THREADS, (uint32_t)rp->pid, &v))
@@ -168,8 +170,10 @@ static void add_threads(struct ckpti_life *life, const struct ckpti_r_proc *rp, 
 		b->failed = 1;
 		return;
 	}
+	ckpti_cpus_now(cpus);
 	for (uint64_t i = 0; i < v.count; i++) {
 		CKPTI_ELEM(&v, i, &out[i].t);
+		ckpti_cpus_follow(life->set.launch_cpus, cpus, out[i].t.affinity);
 		out[i].back.uc = out[i].t.uc;
 		out[i].back.tid = out[i].t.tid;
 		out[i].back.leader = out[i].t.tid == (int32_t)rp->leader_tid;

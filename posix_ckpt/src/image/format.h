@@ -101,7 +101,8 @@ struct ckpti_r_set {
 	int64_t boottime_ns;
 	uint32_t eintr_hidden;
 	uint32_t eintr_lost;
-	/* strings: host name, program name */
+	uint64_t launch_cpus[16]; /* processors that the launch of this life had; 0: not known */
+				  /* strings: host name, program name */
 };
 
 struct ckpti_r_machine {
