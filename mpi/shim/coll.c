@@ -378,6 +378,19 @@ void ckpti_mpi_coll_made_alone(void *handle)
 	enlist(c);
 }
 
+void ckpti_mpi_coll_made_foreign(void *handle)
+{
+	struct ckpti_mpi_handle *h = handle;
+	struct ckpti_mpi_coll *c;
+
+	if (is_null(h) || h->coll)
+		return;
+	ckpti_mpi_dynamic = true;
+	c = coll_new(h);
+	c->id = mix(ask_peers(c), __atomic_add_fetch(&alone, 1, __ATOMIC_RELAXED));
+	enlist(c);
+}
+
 void ckpti_mpi_colls_begin(void)
 {
 	struct ckpti_mpi_handle *world = (void *)MPI_COMM_WORLD, *own = (void *)MPI_COMM_SELF;

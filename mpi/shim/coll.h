@@ -109,6 +109,8 @@ void ckpti_mpi_coll_made(const void *parent, void *handle);
 void ckpti_mpi_coll_made_like(const void *parent, void *handle);
 /* A communicator that was made by a call which is not counted: its members find an id. */
 void ckpti_mpi_coll_made_alone(void *handle);
+/* A communicator with processes of another job: there is no cut any more, so it needs no common id. */
+void ckpti_mpi_coll_made_foreign(void *handle);
 /* The handle goes; what was counted stays until the next cut. */
 void ckpti_mpi_coll_drop(struct ckpti_mpi_handle *h);
 /* Between cuts, or in a new life: counters start anew, freed ones go. */

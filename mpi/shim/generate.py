@@ -205,8 +205,8 @@ class Function:
                     f"if (ret == MPI_SUCCESS)\n\t\tckpti_mpi_coll_made({self.key}, *{name});")
             elif kind == "COMM":
                 # With processes of another job.
-                self.after.append(f"if (ret == MPI_SUCCESS && *{name} != MPI_COMM_NULL)\n"
-                                  "\t\tckpti_mpi_dynamic = true;")
+                self.after.append(
+                    f"if (ret == MPI_SUCCESS)\n\t\tckpti_mpi_coll_made_foreign(*{name});")
             if kind == "REQUEST" and self.name.startswith("MPIX_"):
                 self.after.append("if (ret == MPI_SUCCESS)\n\t\tckpti_mpi_request_recurs(*request);")
 

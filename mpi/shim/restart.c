@@ -18,21 +18,30 @@
 #pragma weak ckpt_launch_environment
 
 /*
- * Ranks find each other's memory by process number, and after a restart two ranks on one node may have
- * the same in namespaces of their own: data would come from the wrong one.
+ * Ranks of one node find each other's memory by process number, and after a restart they may have the
+ * same one in namespaces of their own: data would come from the wrong process, and UCX waits for one
+ * that it cannot see.  So vader copies through memory that both have mapped, and UCX goes through the
+ * network's transports.
  */
-static const char no_pids[] = "OMPI_MCA_btl_vader_single_copy_mechanism=emulated";
+static const char *const no_pids[] = {
+	"OMPI_MCA_btl_vader_single_copy_mechanism=emulated",
+	"UCX_TLS=^sm",
+};
+#define NO_PIDS (sizeof(no_pids) / sizeof(no_pids[0]))
 
 static bool names_pids(const char *e)
 {
-	return strncmp(e, no_pids, sizeof("OMPI_MCA_btl_vader_single_copy_mechanism")) == 0;
+	for (size_t i = 0; i < NO_PIDS; i++)
+		if (strncmp(e, no_pids[i], strcspn(no_pids[i], "=") + 1) == 0)
+			return true;
+	return false;
 }
 
 /* In one block; NULL: no memory. */
 static char **launch_env(void)
 {
 	const char *block = ckpt_launch_environment ? ckpt_launch_environment() : NULL;
-	size_t n = 2;
+	size_t n = NO_PIDS + 1;
 	char **ret;
 
 	for (const char *e = block; e && *e; e += strlen(e) + 1)
@@ -44,7 +53,8 @@ static char **launch_env(void)
 	for (const char *e = block; e && *e; e += strlen(e) + 1)
 		if (!names_pids(e))
 			ret[n++] = (char *)e;
-	ret[n] = (char *)no_pids;
+	for (size_t i = 0; i < NO_PIDS; i++)
+		ret[n++] = (char *)no_pids[i];
 	return ret;
 }
 
