@@ -17,11 +17,11 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "shim/cut.h"
 #include "shim/request.h"
+#include "util/clock.h"
 
 #define ADDRESSES  16
 #define CONNECT_MS 3000
@@ -53,14 +53,6 @@ MPI_Comm ckpti_mpi_own_comm;
 static struct peer *peers; /* by rank; of other ranks than 0: the first only */
 static int npeers;
 static struct ckpti_err failure;
-
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 int ckpti_mpi_control_state(struct ckpti_err *err)
 {
@@ -215,7 +207,7 @@ static int read_whole(int fd, void *to, size_t len, int64_t deadline)
 
 	while (got < len) {
 		struct pollfd p = {.fd = fd, .events = POLLIN};
-		int64_t left = deadline - now_ms();
+		int64_t left = deadline - ckpti_now_ms();
 		ssize_t n;
 
 		if (left <= 0 || poll(&p, 1, (int)left) == 0)
@@ -240,12 +232,12 @@ static void set_up(int fd)
 /* Whoever does not know the secret is sent away. */
 static int accept_all(int listener, const struct hello *h, struct ckpti_err *err)
 {
-	int64_t deadline = now_ms() + ACCEPT_MS;
+	int64_t deadline = ckpti_now_ms() + ACCEPT_MS;
 	int missing = ckpti_mpi_size - 1;
 
 	while (missing) {
 		struct pollfd p = {.fd = listener, .events = POLLIN};
-		int64_t left = deadline - now_ms();
+		int64_t left = deadline - ckpti_now_ms();
 		struct caller who;
 		int fd;
 
@@ -256,7 +248,7 @@ static int accept_all(int listener, const struct hello *h, struct ckpti_err *err
 		if (fd < 0)
 			continue;
 		fd = ckpti_guest_fd_take(fd);
-		if (read_whole(fd, &who, sizeof(who), now_ms() + CONNECT_MS) < 0 ||
+		if (read_whole(fd, &who, sizeof(who), ckpti_now_ms() + CONNECT_MS) < 0 ||
 		    memcmp(who.secret, h->secret, sizeof(who.secret)) != 0 || who.rank == 0 ||
 		    who.rank >= (uint32_t)ckpti_mpi_size || peers[who.rank].fd >= 0) {
 			ckpti_guest_fd_close(fd);

@@ -20,11 +20,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "shim/control.h"
 #include "shim/drain.h"
+#include "util/clock.h"
 
 #define LIMIT_MS    8000 /* a checkpoint gives handlers 10 s */
 #define FIRST_LOOK  200  /* us between reports */
@@ -79,14 +79,6 @@ static struct {
 } cut;
 static bool stands;
 
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 static int limit_ms(void)
 {
 	const char *text = getenv("CKPT_MPI_CUT_TIMEOUT");
@@ -139,7 +131,7 @@ static void hold(void)
 {
 	struct ckpti_mpi_sent *sent = NULL;
 	struct ckpti_err err = {0};
-	int64_t left = cut.deadline - now_ms();
+	int64_t left = cut.deadline - ckpti_now_ms();
 	int tid;
 	size_t n;
 
@@ -225,7 +217,7 @@ static void step(void)
 
 static int wait_ms(void)
 {
-	int64_t left = cut.deadline - now_ms();
+	int64_t left = cut.deadline - ckpti_now_ms();
 
 	if (cut.held)
 		return 0;
@@ -242,7 +234,7 @@ static int follow(struct ckpti_err *err)
 		struct ckpti_mpi_packet p = {0};
 		int peer;
 
-		if (now_ms() > cut.deadline) {
+		if (ckpti_now_ms() > cut.deadline) {
 			r = ckpti_err(err, -ETIMEDOUT, "rank %d has heard nothing from rank 0",
 				      ckpti_mpi_rank);
 			(void)ckpti_mpi_control_send(0, LEAVE, cut.attempt, NULL, 0, NULL);
@@ -340,7 +332,7 @@ static int gather(enum type type, struct ckpti_err *err)
 		struct ckpti_mpi_packet p = {0};
 		int peer;
 
-		if (now_ms() > until)
+		if (ckpti_now_ms() > until)
 			return late(type, missing(type), err);
 		step();
 		if (cut.answer.type) {
@@ -475,7 +467,7 @@ static int no_point(struct tally *t, struct ckpti_err *err)
 /* Until collective calls are whole everywhere. */
 static int meet(struct ckpti_err *err)
 {
-	int64_t last_move = now_ms();
+	int64_t last_move = ckpti_now_ms();
 	int look = FIRST_LOOK, stall = FIRST_STALL, r;
 	uint64_t moved = 0;
 	enum type type = CLOSE;
@@ -493,18 +485,18 @@ static int meet(struct ckpti_err *err)
 		tally(&t);
 		if (t.whole)
 			break;
-		if (now_ms() > cut.deadline) {
+		if (ckpti_now_ms() > cut.deadline) {
 			r = no_point(&t, err);
 			break;
 		}
 		type = ALLOW;
 		if (cut.moved != moved) {
 			moved = cut.moved;
-			last_move = now_ms();
+			last_move = ckpti_now_ms();
 			look = FIRST_LOOK;
-		} else if (t.waiting && now_ms() - last_move >= stall) {
+		} else if (t.waiting && ckpti_now_ms() - last_move >= stall) {
 			type = RELIEVE;
-			last_move = now_ms();
+			last_move = ckpti_now_ms();
 			stall = stall * 2 < LAST_STALL ? stall * 2 : LAST_STALL;
 		} else if (look < LAST_LOOK) {
 			look *= 2;
@@ -619,7 +611,7 @@ int ckpti_mpi_cut_begin(struct ckpti_err *err)
 	cut.attempt++;
 	cut.held = cut.draining = cut.drained = false;
 	/* Rank 0 is the one to give up, for it knows why. */
-	cut.deadline = now_ms() + limit_ms() + (ckpti_mpi_rank ? 1000 : 0);
+	cut.deadline = ckpti_now_ms() + limit_ms() + (ckpti_mpi_rank ? 1000 : 0);
 	answer(0, NULL, 0);
 	r = ckpti_mpi_rank == 0 ? lead(err) : follow(err);
 	if (r < 0) {

@@ -2,24 +2,16 @@
 /* Rate and time left on one line of a terminal, for work that lasts longer than a second. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <time.h>
 
 #include "cmd.h"
 #include "text.h"
-
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
+#include "util/clock.h"
 
 int ckpti_cmd_progress(void *arg, const char *phase, uint64_t done, uint64_t total)
 {
 	static uint64_t start, drawn, before = UINT64_MAX;
 	char a[16], b[16], c[16];
-	uint64_t now = now_ms(), rate;
+	uint64_t now = (uint64_t)ckpti_now_ms(), rate;
 
 	(void)arg;
 	if (done >= total) { /* also (0, 0): an error message is about to come */

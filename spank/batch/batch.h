@@ -17,6 +17,7 @@
 
 #include "spank/lib/kv.h"
 #include "spank/lib/page.h"
+#include "spank/plugin/link.h"
 #include "util/err.h"
 
 struct ckpti_batch {
@@ -46,16 +47,13 @@ enum ckpti_batch_option {
 const char *ckpti_batch_option(enum ckpti_batch_option opt);
 /* Fill in job and restarts.  False: this is no batch script of a job, or it is inside of a step. */
 bool ckpti_batch_surroundings(struct ckpti_batch *b);
+/* What the environment says of earlier lives may be of another job, whose script has submitted this one; so the
+ * coordinator goes by what Slurm says, and so must who compares with it. */
+void ckpti_batch_ask_lives(struct ckpti_batch *b);
 
 /* ---- coordinator.c ------------------------------------------------------------------------- */
 
-enum ckpti_batch_answer {
-	CKPTI_BATCH_READY,
-	CKPTI_BATCH_WITHOUT, /* it has been said why */
-	CKPTI_BATCH_REFUSED,
-};
-/* READY: what it tells the tasks is in our environment. */
-enum ckpti_batch_answer ckpti_batch_coordinate(const struct ckpti_batch *b);
+enum ckpti_link_answer ckpti_batch_coordinate(const struct ckpti_batch *b);
 /* Its variables are for those who work for the program, not for the program. */
 void ckpti_batch_clear_env(void);
 /* The program has ended.  Does not return when the job was vacated. */

@@ -1,38 +1,30 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * The coordinator, as the plugin has it in srun: what is written on its descriptors 3 and 4 is said
- * there (plugin/srun.c).
- */
+/* The coordinator, as the plugin has it in srun (plugin/link.h). */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "spank/batch/batch.h"
 #include "spank/lib/interval.h"
 #include "spank/lib/registry.h"
 #include "spank/lib/slurm.h"
+#include "spank/plugin/link.h"
 #include "spank/plugin/plugin.h"
 
-#define START_TIMEOUT_MS 10000U
-#define END_TIMEOUT_MS   10000U
-#define KILL_TIMEOUT_MS  1000U
-#define MAX_WAIT_S       86400UL
-#define MAX_ARGS         64
-#define PREFIX           "SLURM_CKPT_"
+#define MAX_ARGS 64
 
-static struct {
-	pid_t pid;
-	int status_fd, life_fd;
-	FILE *lines;
-} coordinator = {.status_fd = -1, .life_fd = -1};
+static void say(bool refused, const char *text)
+{
+	(void)refused;
+	(void)fprintf(stderr, "cpr: checkpoint: %s\n", text);
+}
+
+static struct ckpti_link coordinator = {.say = say, .what = "program"};
 
 /* ---- its command line --------------------------------------------------------------------- */
 
@@ -110,10 +102,8 @@ static void be_coordinator(const struct ckpti_batch *b, int status, int life)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
-	status = fcntl(status, F_DUPFD_CLOEXEC, 10);
-	life = fcntl(life, F_DUPFD_CLOEXEC, 10);
-	if (null >= 0 && status >= 0 && life >= 0 && dup2(null, 0) >= 0 && dup2(null, 1) >= 0 &&
-	    dup2(status, 3) >= 0 && dup2(life, 4) >= 0)
+	if (null >= 0 && dup2(null, 0) >= 0 && dup2(null, 1) >= 0 &&
+	    dup2(status, CKPTI_LINK_STATUS) >= 0 && dup2(life, CKPTI_LINK_LIFE) >= 0)
 		execute(b);
 	(void)dprintf(status,
 		      "error cannot start %s/ckpt-coordinator: %s, the program runs without "
@@ -124,57 +114,17 @@ static void be_coordinator(const struct ckpti_batch *b, int status, int life)
 
 static int start(const struct ckpti_batch *b)
 {
-	int status[2], life[2];
+	int status, life, r = ckpti_link_open(&coordinator, &status, &life);
 
-	if (pipe2(status, O_CLOEXEC) < 0)
-		return -errno;
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, life) < 0)
-		return -errno;
+	if (r < 0)
+		return r;
 	coordinator.pid = fork();
 	if (coordinator.pid == 0)
-		be_coordinator(b, status[1], life[1]);
-	if (coordinator.pid < 0)
-		return -errno;
-	(void)close(status[1]);
-	(void)close(life[1]);
-	coordinator.status_fd = status[0];
-	coordinator.life_fd = life[0];
-	coordinator.lines = fdopen(status[0], "r");
-	/* So that poll() tells when there is something to read. */
-	if (coordinator.lines)
-		(void)setvbuf(coordinator.lines, NULL, _IONBF, 0);
-	return coordinator.lines ? 0 : -ENOMEM;
-}
-
-/* ---- what it says ------------------------------------------------------------------------- */
-
-/* 1: a line; 0: it has ended; -ETIMEDOUT. */
-static int next_line(uint64_t deadline, char *ret, size_t size)
-{
-	struct pollfd p = {.fd = coordinator.status_fd, .events = POLLIN};
-	uint64_t now;
-	int r;
-
-	do {
-		now = ckpti_clock_ms();
-		if (now >= deadline)
-			return -ETIMEDOUT;
-		r = poll(&p, 1, (int)(deadline - now));
-	} while (r < 0 && errno == EINTR);
-	if (r <= 0)
-		return -ETIMEDOUT;
-	/* Whole lines are written at once. */
-	if (!fgets(ret, (int)size, coordinator.lines))
-		return 0;
-	ret[strcspn(ret, "\n")] = '\0';
-	return 1;
-}
-
-static char *after(char *line, const char *word)
-{
-	size_t len = strlen(word);
-
-	return strncmp(line, word, len) == 0 && line[len] == ' ' ? line + len + 1 : NULL;
+		be_coordinator(b, status, life);
+	r = coordinator.pid < 0 ? -errno : 0;
+	(void)close(status);
+	(void)close(life);
+	return r;
 }
 
 void ckpti_batch_clear_env(void)
@@ -185,7 +135,8 @@ void ckpti_batch_clear_env(void)
 	for (char **e = environ; e && *e;) {
 		size_t len = strcspn(*e, "=");
 
-		if (strncmp(*e, PREFIX, sizeof(PREFIX) - 1) != 0 || len >= sizeof(name)) {
+		if (strncmp(*e, CKPTI_PLUGIN_ENV, sizeof(CKPTI_PLUGIN_ENV) - 1) != 0 ||
+		    len >= sizeof(name)) {
 			e++;
 			continue;
 		}
@@ -194,80 +145,6 @@ void ckpti_batch_clear_env(void)
 			return;
 		e = environ;
 	}
-}
-
-static void take_env(char *pair)
-{
-	char *value = strchr(pair, '=');
-
-	if (!value || strncmp(pair, PREFIX, sizeof(PREFIX) - 1) != 0)
-		return;
-	*value++ = '\0';
-	(void)setenv(pair, value, 1);
-}
-
-static uint64_t wait_longer(char *rest)
-{
-	char *text;
-	unsigned long seconds = strtoul(rest, &text, 10);
-
-	text += strspn(text, " ");
-	if (*text)
-		(void)fprintf(stderr, "checkpoint: %s\n", text);
-	if (seconds > MAX_WAIT_S)
-		seconds = MAX_WAIT_S;
-	return ckpti_clock_ms() + seconds * 1000 + START_TIMEOUT_MS;
-}
-
-static enum ckpti_batch_answer read_answer(const struct ckpti_batch *b)
-{
-	uint64_t deadline = ckpti_clock_ms() + START_TIMEOUT_MS;
-	char line[PATH_MAX + 256], *rest;
-	bool without;
-	int r;
-
-	while ((r = next_line(deadline, line, sizeof(line))) == 1) {
-		if (strcmp(line, "ready") == 0)
-			return CKPTI_BATCH_READY;
-		if ((rest = after(line, "env"))) {
-			take_env(rest);
-		} else if ((rest = after(line, "wait"))) {
-			deadline = wait_longer(rest);
-		} else if ((rest = after(line, "error"))) {
-			(void)fprintf(stderr, "cpr: checkpoint: %s\n", rest);
-			return CKPTI_BATCH_WITHOUT;
-		} else if ((rest = after(line, "refuse"))) {
-			(void)fprintf(stderr, "cpr: checkpoint: %s\n", rest);
-			return CKPTI_BATCH_REFUSED;
-		}
-	}
-	/* In a later life of the job it must not begin anew, only because nobody can tell. */
-	without = b->restarts == 0 || ckpti_batch_option(CKPTI_BATCH_FRESH);
-	(void)fprintf(stderr, "cpr: checkpoint: the coordinator %s, %s\n",
-		      r == 0 ? "has ended before the program began" : "was not ready in time",
-		      without ? "the program runs without checkpoints"
-			      : "and the program might have to be restarted");
-	return without ? CKPTI_BATCH_WITHOUT : CKPTI_BATCH_REFUSED;
-}
-
-static bool has_ended_by(uint64_t deadline)
-{
-	const struct timespec pause = {.tv_nsec = 5000000};
-	pid_t r;
-
-	while ((r = waitpid(coordinator.pid, NULL, WNOHANG)) == 0 && ckpti_clock_ms() < deadline)
-		(void)nanosleep(&pause, NULL);
-	return r != 0;
-}
-
-/* It is given until the deadline, then it is killed; one that hangs in the file system is not even ended by
- * that, and is left alone. */
-static void reap(uint64_t deadline)
-{
-	if (has_ended_by(deadline))
-		return;
-	(void)kill(coordinator.pid, SIGKILL);
-	(void)has_ended_by(ckpti_clock_ms() + KILL_TIMEOUT_MS);
 }
 
 /* ---- start and end ------------------------------------------------------------------------ */
@@ -292,15 +169,15 @@ static bool another_runs(const struct ckpti_batch *b)
 	return runs;
 }
 
-enum ckpti_batch_answer ckpti_batch_coordinate(const struct ckpti_batch *b)
+enum ckpti_link_answer ckpti_batch_coordinate(const struct ckpti_batch *b)
 {
-	enum ckpti_batch_answer answer;
+	enum ckpti_link_answer answer;
 	int r;
 
 	if (another_runs(b)) {
 		(void)fprintf(stderr, "cpr: checkpoint: another `cpr run` of this script is being "
 				      "checkpointed, this one is not; srun makes steps of both\n");
-		return CKPTI_BATCH_WITHOUT;
+		return CKPTI_LINK_WITHOUT;
 	}
 	ckpti_batch_clear_env();
 	r = start(b);
@@ -309,34 +186,16 @@ enum ckpti_batch_answer ckpti_batch_coordinate(const struct ckpti_batch *b)
 			      "cpr: checkpoint: cannot start %s/ckpt-coordinator: %s, "
 			      "the program runs without checkpoints\n",
 			      b->libexec, strerror(-r));
-		return CKPTI_BATCH_WITHOUT;
+		return CKPTI_LINK_WITHOUT;
 	}
-	answer = read_answer(b);
-	if (answer != CKPTI_BATCH_READY) {
-		(void)close(coordinator.life_fd);
-		reap(ckpti_clock_ms() + 1000);
-		(void)fclose(coordinator.lines);
-	}
+	coordinator.may_restart = b->restarts > 0 && !ckpti_batch_option(CKPTI_BATCH_FRESH);
+	answer = ckpti_link_answer(&coordinator);
+	if (answer != CKPTI_LINK_READY)
+		ckpti_link_give_up(&coordinator);
 	return answer;
 }
 
 void ckpti_batch_coordinate_end(void)
 {
-	uint64_t deadline = ckpti_clock_ms() + END_TIMEOUT_MS;
-	char line[PATH_MAX + 256], last[512] = "", *rest;
-	int r;
-
-	/* It may have died long ago: no SIGPIPE. */
-	(void)send(coordinator.life_fd, "exit\n", 5, MSG_NOSIGNAL);
-	(void)close(coordinator.life_fd);
-	while ((r = next_line(deadline, line, sizeof(line))) == 1) {
-		rest = after(line, "block");
-		if (rest)
-			(void)snprintf(last, sizeof(last), "%s", rest);
-	}
-	reap(r == 0 ? ckpti_clock_ms() + 1000 : deadline);
-	(void)fclose(coordinator.lines);
-	/* Whatever became of it then: the program was vacated. */
-	if (last[0])
-		ckpti_vacated_block(last);
+	ckpti_link_end(&coordinator);
 }

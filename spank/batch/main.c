@@ -149,6 +149,7 @@ int main(int argc, char **argv)
 	find_ourselves(&b);
 	if (!ckpti_batch_surroundings(&b))
 		return b.watch ? EXIT_SUCCESS : run_plain(&b);
+	ckpti_batch_ask_lives(&b);
 	if (b.watch)
 		return ckpti_batch_watch(&b);
 	if (ckpti_batch_make_page(&b, &err) < 0) {
@@ -157,11 +158,11 @@ int main(int argc, char **argv)
 		return run_plain(&b);
 	}
 	switch (ckpti_batch_coordinate(&b)) {
-	case CKPTI_BATCH_WITHOUT:
+	case CKPTI_LINK_WITHOUT:
 		return run_plain(&b);
-	case CKPTI_BATCH_REFUSED:
+	case CKPTI_LINK_REFUSED:
 		return EXIT_FAILURE;
-	case CKPTI_BATCH_READY:
+	case CKPTI_LINK_READY:
 		break;
 	}
 	status = ckpti_batch_task(&b);

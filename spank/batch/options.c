@@ -5,9 +5,12 @@
  * variables of srun hold as well.
  */
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "spank/batch/batch.h"
+#include "spank/lib/slurm.h"
 
 #define OF_SLURM  "SLURM_SPANK__SLURM_SPANK_OPTION_spank_ckpt_"
 #define OF_PLUGIN "SLURM_SPANK_CKPT_"
@@ -58,4 +61,14 @@ bool ckpti_batch_surroundings(struct ckpti_batch *b)
 	(void)number("SLURM_RESTART_COUNT", &restarts);
 	b->restarts = restarts;
 	return true;
+}
+
+void ckpti_batch_ask_lives(struct ckpti_batch *b)
+{
+	struct ckpti_slurm_job job;
+	char text[16];
+
+	(void)snprintf(text, sizeof(text), "%" PRIu32, b->job);
+	if (ckpti_slurm_job(text, &job, NULL) == 0)
+		b->restarts = job.restarts;
 }

@@ -21,6 +21,7 @@
 #include "spank/lib/slurm.h"
 #include "spank/lib/step.h"
 #include "spank/lib/wire.h"
+#include "util/clock.h"
 #include "util/err.h"
 
 #define CKPTI_REASON_DONE "done" /* of a manifest: not a checkpoint, all tasks have ended well */
@@ -326,7 +327,6 @@ int ckpti_finish(struct ckpti_coord *c, bool orderly);
 
 /* ---- main.c ------------------------------------------------------------------------------- */
 
-int64_t ckpti_now_ms(void);
 /* Serve connections and children for so long, or until `until` says so. */
 void ckpti_loop_for(struct ckpti_coord *c, int timeout_ms,
 		    bool (*until)(const struct ckpti_coord *c));

@@ -16,7 +16,6 @@
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <syslog.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "spank/coordinator/coord.h"
@@ -24,14 +23,6 @@
 #define TURN_MS 1000 /* at most */
 
 const char *argp_program_version = "ckpt-coordinator (posix-ckpt) " CKPT_VERSION;
-
-int64_t ckpti_now_ms(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 /* ---- our surroundings --------------------------------------------------------------------- */
 

@@ -22,9 +22,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 
 #include "spank/lib/wire_private.h"
+#include "util/clock.h"
 
 /* Time for the way and for clocks that differ, in seconds. */
 #define CRED_TTL 120
@@ -245,19 +245,11 @@ int ckpti_auth_check_hello(struct ckpti_auth_server *s, const struct ckpti_kv *h
 
 /* ---- client ------------------------------------------------------------------------------- */
 
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 /* The next frame of type `want`; frames of types that we do not know are passed over. */
 static int expect(struct ckpti_wire *w, unsigned want, const char *what, int64_t end,
 		  struct ckpti_kv *ret, struct ckpti_err *err)
 {
-	int64_t left = end - now_ms();
+	int64_t left = end - ckpti_now_ms();
 	unsigned type;
 	int r;
 
@@ -278,7 +270,7 @@ static int expect(struct ckpti_wire *w, unsigned want, const char *what, int64_t
 			return r;
 		}
 		ckpti_kv_free(ret);
-		left = end - now_ms();
+		left = end - ckpti_now_ms();
 		if (left <= 0)
 			return ckpti_err(err, -ETIMEDOUT, "no %s from the coordinator in time",
 					 what);
@@ -344,7 +336,7 @@ int ckpti_auth_join(struct ckpti_wire *w, uid_t owner, uint32_t job, uint32_t st
 		    struct ckpti_err *err)
 {
 	struct ckpti_auth_server s = {.owner = owner, .job = job, .step = step, .port = port};
-	int64_t end = now_ms() + timeout_ms;
+	int64_t end = ckpti_now_ms() + timeout_ms;
 	struct ckpti_kv knock, challenge;
 	int r;
 

@@ -19,14 +19,7 @@
 #include <unistd.h>
 
 #include "spank/lib/slurm.h"
-
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
+#include "util/clock.h"
 
 /* ---- the real scontrol -------------------------------------------------------------------- */
 
@@ -116,7 +109,7 @@ static int collect(struct sink sink[2], int64_t end)
 	int r;
 
 	while (sink[0].fd >= 0 || sink[1].fd >= 0) {
-		left = end - now_ms();
+		left = end - ckpti_now_ms();
 		if (left <= 0)
 			return -ETIMEDOUT;
 		for (int i = 0; i < 2; i++)
@@ -144,7 +137,7 @@ static int reap(pid_t pid, int64_t end, int *ret_status)
 			return 0;
 		if (r < 0 && errno != EINTR)
 			return -errno;
-		if (now_ms() >= end)
+		if (ckpti_now_ms() >= end)
 			return -ETIMEDOUT;
 		(void)nanosleep(&pause, NULL);
 	}
@@ -155,7 +148,7 @@ int ckpti_slurm_run(char *const argv[], int timeout_ms, char *ret, size_t size, 
 {
 	struct sink sink[2] = {{.fd = -1, .buf = ret, .size = size},
 			       {.fd = -1, .buf = ret_err, .size = ret_err ? 512 : 0}};
-	int64_t end = now_ms() + timeout_ms;
+	int64_t end = ckpti_now_ms() + timeout_ms;
 	int out[2] = {-1, -1}, log[2] = {-1, -1}, r = 0;
 	char path[PATH_MAX];
 	pid_t pid;
@@ -187,7 +180,7 @@ int ckpti_slurm_run(char *const argv[], int timeout_ms, char *ret, size_t size, 
 		r = reap(pid, end, ret_status);
 	if (r < 0) {
 		(void)kill(pid, SIGKILL);
-		(void)reap(pid, now_ms() + 1000, ret_status);
+		(void)reap(pid, ckpti_now_ms() + 1000, ret_status);
 	}
 out:
 	for (int i = 0; i < 2; i++) {

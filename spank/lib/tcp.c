@@ -10,11 +10,11 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "spank/lib/wire.h"
 #include "spank/lib/wire_private.h"
+#include "util/clock.h"
 
 void ckpti_wire_tune(int fd)
 {
@@ -130,14 +130,6 @@ int ckpti_wire_listen(unsigned low, unsigned high, unsigned *ret_port, struct ck
 
 /* ---- connecting --------------------------------------------------------------------------- */
 
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 /* fd or -errno; end: when to give up. */
 static int connect_to(const struct addrinfo *ai, int64_t end)
 {
@@ -155,7 +147,7 @@ static int connect_to(const struct addrinfo *ai, int64_t end)
 	if (errno != EINPROGRESS && errno != EINTR)
 		r = -errno;
 	while (r == 0) {
-		left = end - now_ms();
+		left = end - ckpti_now_ms();
 		r = left > 0 ? poll(&p, 1, (int)left) : 0;
 		if (r == 0) {
 			r = -ETIMEDOUT;
@@ -178,7 +170,7 @@ static int connect_to(const struct addrinfo *ai, int64_t end)
 int ckpti_wire_connect(const char *host, unsigned port, int timeout_ms, struct ckpti_err *err)
 {
 	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
-	int64_t end = now_ms() + timeout_ms;
+	int64_t end = ckpti_now_ms() + timeout_ms;
 	struct addrinfo *list = NULL;
 	int fd = -EHOSTUNREACH, r;
 	char service[16];

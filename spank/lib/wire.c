@@ -17,10 +17,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "spank/lib/wire_private.h"
+#include "util/clock.h"
 
 #define MAGIC      0x31504b43U /* "CKP1" */
 #define QUEUE_MAX  (4U << 20)
@@ -253,17 +253,9 @@ int ckpti_wire_recv(struct ckpti_wire *w, unsigned *ret_type, struct ckpti_kv *r
 	return w->in_error;
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 int ckpti_wire_wait(struct ckpti_wire *w, int timeout_ms, unsigned *ret_type, struct ckpti_kv *ret)
 {
-	int64_t end = now_ms() + timeout_ms, left;
+	int64_t end = ckpti_now_ms() + timeout_ms, left;
 	struct pollfd p = {.fd = w->fd};
 	int r;
 
@@ -271,7 +263,7 @@ int ckpti_wire_wait(struct ckpti_wire *w, int timeout_ms, unsigned *ret_type, st
 		r = ckpti_wire_recv(w, ret_type, ret);
 		if (r != 0)
 			return r;
-		left = end - now_ms();
+		left = end - ckpti_now_ms();
 		if (left <= 0)
 			return -ETIMEDOUT;
 		p.events = (short)(POLLIN | (ckpti_wire_wants_write(w) ? POLLOUT : 0));

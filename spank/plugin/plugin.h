@@ -55,11 +55,6 @@ void ckpti_vacated_note(void);
 /* line: "SECONDS CODE TEXT".  Wait to be ended by Slurm, then end. */
 void ckpti_vacated_block(const char *line) __attribute__((noreturn));
 
-/* ---- clock.c ---------------------------------------------------------------------------------- */
-
-uint64_t ckpti_clock_ms(void);
-struct timespec ckpti_clock_until(uint64_t deadline);
-
 /* ---- allocator.c ------------------------------------------------------------------------------ */
 
 /* Before sbatch reads its environment. */

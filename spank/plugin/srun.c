@@ -1,18 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * srun: the coordinator of the step is started before the tasks are, and waited for at the end.
- *
- * Two descriptors join us.  The coordinator writes lines on its descriptor 3:
- *
- *     env NAME=VALUE            for the tasks
- *     wait SECONDS TEXT         it may take so long
- *     ready                     the step can start
- *     error TEXT                no checkpoints; the step runs as it would without us
- *     refuse TEXT               the step must not run
- *     block SECONDS CODE TEXT   the step was vacated, and at its end the script must not go on, whatever
- *                               becomes of the coordinator: Slurm ends us, or we end with CODE
- *
- * Its descriptor 4 becomes readable when we have ended: "exit" if in order, end of file in any case.
+ * srun: the coordinator of the step is started before the tasks are, and waited for at the end (link.h).
  *
  * srun has threads and handlers of its own.  posix_spawn() is safe there, and handlers are borrowed only while
  * the answer of the coordinator is awaited.
@@ -20,38 +8,32 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "spank/plugin/link.h"
 #include "spank/plugin/options.h"
 #include "spank/plugin/plugin.h"
 #include "spank/plugin/start.h"
 
-#define START_TIMEOUT_MS 10000
-#define END_TIMEOUT_MS   10000
-#define KILL_TIMEOUT_MS  1000U
-#define MAX_WAIT_S       86400UL
-#define LINE_SIZE        8192
-
 extern char **environ;
 
-static struct {
-	pid_t pid;   /* 0: none */
-	pid_t owner; /* a fork of srun has nothing to do with it */
-	int status_fd, life_fd;
-	size_t len, taken; /* of what is in text, of that handled */
-	char text[LINE_SIZE];
-} coordinator;
-
 static volatile sig_atomic_t interrupted;
+static pid_t owner; /* a fork of srun has nothing to do with the coordinator */
+
+static void say(bool refused, const char *text)
+{
+	if (refused)
+		slurm_error("checkpoint: %s", text);
+	else
+		slurm_spank_log("srun: checkpoint: %s", text);
+}
+
+static struct ckpti_link coordinator = {.say = say, .what = "step", .interrupted = &interrupted};
 
 /* What the user or a failed coordinator has left must not reach the tasks.  Set to nothing, not removed: srun
  * has a copy of the environment by now, to which it adds what is set later. */
@@ -70,137 +52,7 @@ static void clear_env(void)
 	}
 }
 
-/* ---- lines of the coordinator ------------------------------------------------------------- */
-
-/* 1: *ret_line; 0: it has ended; -ETIMEDOUT; -EINTR: `interrupted`, with `wake` as mask of signals while
- * waiting (NULL: the present one).  A line that is too long comes in pieces. */
-static int next_line(uint64_t deadline, const sigset_t *wake, char **ret_line)
-{
-	struct pollfd p = {.fd = coordinator.status_fd, .events = POLLIN};
-	struct timespec left;
-	char *begin, *end;
-	ssize_t n;
-	int r;
-
-	for (;;) {
-		begin = coordinator.text + coordinator.taken;
-		end = memchr(begin, '\n', coordinator.len - coordinator.taken);
-		if (end) {
-			*end = '\0';
-			coordinator.taken = (size_t)(end + 1 - coordinator.text);
-			*ret_line = begin;
-			return 1;
-		}
-		coordinator.len -= coordinator.taken;
-		memmove(coordinator.text, begin, coordinator.len);
-		coordinator.taken = 0;
-		if (coordinator.len == LINE_SIZE)
-			coordinator.len = 0;
-
-		left = ckpti_clock_until(deadline);
-		r = ppoll(&p, 1, &left, wake);
-		if (interrupted)
-			return -EINTR;
-		if (r == 0 || (r < 0 && ckpti_clock_ms() >= deadline))
-			return -ETIMEDOUT;
-		if (r < 0)
-			continue;
-		n = read(coordinator.status_fd, coordinator.text + coordinator.len,
-			 LINE_SIZE - coordinator.len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return 0;
-		coordinator.len += (size_t)n;
-	}
-}
-
-/* The rest of the line after "word ", or NULL when it begins with another one. */
-static char *after(char *line, const char *word)
-{
-	size_t len = strlen(word);
-
-	return strncmp(line, word, len) == 0 && line[len] == ' ' ? line + len + 1 : NULL;
-}
-
-static void set_env(char *pair)
-{
-	char *value = strchr(pair, '=');
-
-	if (!value || strncmp(pair, CKPTI_PLUGIN_ENV, sizeof(CKPTI_PLUGIN_ENV) - 1) != 0)
-		return;
-	*value++ = '\0';
-	(void)setenv(pair, value, 1);
-}
-
-/* A longer deadline; the same text is shown once. */
-static uint64_t wait_longer(char *rest)
-{
-	static char shown[256];
-	char *text;
-	unsigned long seconds = strtoul(rest, &text, 10);
-
-	text += strspn(text, " ");
-	if (*text && strncmp(text, shown, sizeof(shown) - 1) != 0) {
-		slurm_spank_log("srun: checkpoint: %s", text);
-		(void)snprintf(shown, sizeof(shown), "%s", text);
-	}
-	if (seconds > MAX_WAIT_S)
-		seconds = MAX_WAIT_S;
-	return ckpti_clock_ms() + seconds * 1000 + START_TIMEOUT_MS;
-}
-
-enum answer {
-	READY,
-	WITHOUT,
-	REFUSED
-};
-
-/* Then it must not begin anew, only because nobody can tell. */
-static bool may_restart(void)
-{
-	const char *restarts = getenv("SLURM_RESTART_COUNT");
-
-	return restarts && atoi(restarts) > 0 && !ckpti_options_get(CKPTI_OPT_FRESH);
-}
-
-static enum answer read_answer(const sigset_t *wake)
-{
-	uint64_t deadline = ckpti_clock_ms() + START_TIMEOUT_MS;
-	const char *why;
-	char *line, *rest;
-	int r;
-
-	while ((r = next_line(deadline, wake, &line)) == 1) {
-		if (strcmp(line, "ready") == 0)
-			return READY;
-		if ((rest = after(line, "env"))) {
-			set_env(rest);
-		} else if ((rest = after(line, "wait"))) {
-			deadline = wait_longer(rest);
-		} else if ((rest = after(line, "error"))) {
-			slurm_spank_log("srun: checkpoint: %s", rest);
-			return WITHOUT;
-		} else if ((rest = after(line, "refuse"))) {
-			slurm_error("checkpoint: %s", rest);
-			return REFUSED;
-		}
-	}
-	if (r == -EINTR) {
-		slurm_error("checkpoint: interrupted before the step began");
-		return REFUSED;
-	}
-	why = r == 0 ? "has ended before the step began" : "was not ready in time";
-	if (may_restart()) {
-		slurm_error(
-			"checkpoint: the coordinator %s, and the step might have to be restarted",
-			why);
-		return REFUSED;
-	}
-	slurm_spank_log("srun: checkpoint: the coordinator %s, the step runs without checkpoints",
-			why);
-	return WITHOUT;
-}
+/* ---- its answer, and its end -------------------------------------------------------------- */
 
 static void note_interrupt(int number)
 {
@@ -209,89 +61,36 @@ static void note_interrupt(int number)
 
 /* A thread of srun waits for these signals, but has nothing that it could end before the launch: it would
  * forget them, and the step would run.  The main thread is given them first when it does not block them. */
-static enum answer await_answer(void)
+static enum ckpti_link_answer await_answer(void)
 {
 	static const int ends[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
 	const size_t n = sizeof(ends) / sizeof(ends[0]);
 	struct sigaction act = {.sa_handler = note_interrupt}, old[sizeof(ends) / sizeof(ends[0])];
-	enum answer answer;
+	const char *restarts = getenv("SLURM_RESTART_COUNT");
+	enum ckpti_link_answer answer;
 	sigset_t wake;
 
+	coordinator.may_restart =
+		restarts && atoi(restarts) > 0 && !ckpti_options_get(CKPTI_OPT_FRESH);
 	(void)pthread_sigmask(SIG_SETMASK, NULL, &wake);
 	(void)sigemptyset(&act.sa_mask);
 	for (size_t i = 0; i < n; i++) {
 		(void)sigaction(ends[i], &act, &old[i]);
 		(void)sigdelset(&wake, ends[i]);
 	}
-	answer = read_answer(&wake);
+	coordinator.wake = &wake;
+	answer = ckpti_link_answer(&coordinator);
+	coordinator.wake = NULL;
 	for (size_t i = 0; i < n; i++)
 		(void)sigaction(ends[i], &old[i], NULL);
 	interrupted = 0;
 	return answer;
 }
 
-/* ---- the end of the coordinator ----------------------------------------------------------- */
-
-static pid_t wait_until(uint64_t deadline, int *ret_status)
-{
-	const struct timespec pause = {.tv_nsec = 5000000};
-	pid_t r;
-
-	while ((r = waitpid(coordinator.pid, ret_status, WNOHANG)) == 0 &&
-	       ckpti_clock_ms() < deadline)
-		(void)nanosleep(&pause, NULL);
-	return r;
-}
-
-/* Its wait status.  It is given until the deadline, then it is killed; one that hangs in the file system is
- * not even ended by that, and is left alone. */
-static int reap(uint64_t deadline)
-{
-	int status = 0;
-
-	if (wait_until(deadline, &status) == 0) {
-		(void)kill(coordinator.pid, SIGKILL);
-		(void)wait_until(ckpti_clock_ms() + KILL_TIMEOUT_MS, &status);
-	}
-	coordinator.pid = 0;
-	return status;
-}
-
-static void give_up(void)
-{
-	(void)close(coordinator.life_fd);
-	(void)close(coordinator.status_fd);
-	(void)reap(ckpti_clock_ms() + 1000);
-	clear_env();
-}
-
 void ckpti_srun_exit(void)
 {
-	uint64_t deadline = ckpti_clock_ms() + END_TIMEOUT_MS;
-	char *line, *rest, last[512] = "";
-	int r, status;
-
-	if (coordinator.pid <= 0 || coordinator.owner != getpid())
-		return;
-	/* It may have died long ago: no SIGPIPE. */
-	(void)send(coordinator.life_fd, "exit\n", 5, MSG_NOSIGNAL);
-	(void)close(coordinator.life_fd);
-	while ((r = next_line(deadline, NULL, &line)) == 1) {
-		rest = after(line, "block");
-		if (rest)
-			(void)snprintf(last, sizeof(last), "%s", rest);
-	}
-	if (r == -ETIMEDOUT)
-		slurm_spank_log("srun: checkpoint: the coordinator did not end in time");
-	status = reap(r == 0 ? ckpti_clock_ms() + 1000 : deadline);
-	(void)close(coordinator.status_fd);
-	/* Nobody else can tell: the tasks ran on, and its own last words are missing. */
-	if (r == 0 && WIFSIGNALED(status))
-		slurm_spank_log("srun: checkpoint: the coordinator was ended by signal %d, "
-				"there were no checkpoints after that",
-				WTERMSIG(status));
-	if (last[0])
-		ckpti_vacated_block(last);
+	if (coordinator.pid > 0 && owner == getpid())
+		ckpti_link_end(&coordinator);
 }
 
 /* ---- start -------------------------------------------------------------------------------- */
@@ -350,9 +149,9 @@ static int spawn(char *path, char *argv[], int status, int life)
 	if (r == 0)
 		r = posix_spawn_file_actions_addopen(&files, 1, "/dev/null", O_WRONLY, 0);
 	if (r == 0)
-		r = posix_spawn_file_actions_adddup2(&files, status, 3);
+		r = posix_spawn_file_actions_adddup2(&files, status, CKPTI_LINK_STATUS);
 	if (r == 0)
-		r = posix_spawn_file_actions_adddup2(&files, life, 4);
+		r = posix_spawn_file_actions_adddup2(&files, life, CKPTI_LINK_LIFE);
 	if (r == 0)
 		r = posix_spawn(&coordinator.pid, path, &files, &attr, argv, environ);
 	if (r)
@@ -362,45 +161,21 @@ static int spawn(char *path, char *argv[], int status, int life)
 	return -r;
 }
 
-/* Above the numbers that spawn() gives away. */
-static int lift(int fd)
-{
-	int high = fcntl(fd, F_DUPFD_CLOEXEC, 10);
-
-	(void)close(fd);
-	return high < 0 ? -errno : high;
-}
-
 static int start_coordinator(char *path, char *argv[])
 {
-	int status[2], life[2], r;
+	int status, life, r = ckpti_link_open(&coordinator, &status, &life);
 
-	if (pipe2(status, O_CLOEXEC) < 0)
-		return -errno;
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, life) < 0) {
-		r = -errno;
-		(void)close(status[0]);
-		(void)close(status[1]);
+	if (r < 0)
 		return r;
-	}
-	status[1] = lift(status[1]);
-	life[1] = lift(life[1]);
-	r = status[1] < 0 ? status[1] : life[1];
-	if (r >= 0)
-		r = spawn(path, argv, status[1], life[1]);
-	if (status[1] >= 0)
-		(void)close(status[1]);
-	if (life[1] >= 0)
-		(void)close(life[1]);
+	r = spawn(path, argv, status, life);
+	(void)close(status);
+	(void)close(life);
 	if (r < 0) {
-		(void)close(status[0]);
-		(void)close(life[0]);
-		return r;
+		(void)close(coordinator.status_fd);
+		(void)close(coordinator.life_fd);
 	}
-	coordinator.owner = getpid();
-	coordinator.status_fd = status[0];
-	coordinator.life_fd = life[0];
-	return 0;
+	owner = getpid();
+	return r;
 }
 
 void ckpti_srun_start(spank_t sp, const struct ckpti_plugin_conf *conf)
@@ -428,15 +203,17 @@ void ckpti_srun_start(spank_t sp, const struct ckpti_plugin_conf *conf)
 		return;
 	}
 	switch (await_answer()) {
-	case READY:
+	case CKPTI_LINK_READY:
 		break;
-	case WITHOUT:
-		give_up();
+	case CKPTI_LINK_WITHOUT:
+		ckpti_link_give_up(&coordinator);
+		clear_env();
 		break;
-	case REFUSED:
+	case CKPTI_LINK_REFUSED:
 		/* srun that ends here would leave its step in the allocation for good; so it is launched,
 		 * and its tasks end before they are the program. */
-		give_up();
+		ckpti_link_give_up(&coordinator);
+		clear_env();
 		(void)setenv(CKPTI_PLUGIN_REFUSED, "1", 1);
 		break;
 	}

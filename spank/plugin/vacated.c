@@ -16,7 +16,9 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include "spank/plugin/link.h"
 #include "spank/plugin/plugin.h"
+#include "util/clock.h"
 
 #define MAX_WAIT_S     86400UL
 #define MAX_GENERATION 32
@@ -81,14 +83,14 @@ void ckpti_vacated_block(const char *line)
 	unsigned long seconds = strtoul(line, &rest, 10);
 	int code = (int)strtol(rest, &rest, 10);
 	struct timespec left;
-	uint64_t deadline;
+	int64_t deadline;
 	bool stopped = false;
 	sigset_t all, ends;
 	int number;
 
 	if (seconds > MAX_WAIT_S)
 		seconds = MAX_WAIT_S;
-	deadline = ckpti_clock_ms() + seconds * 1000;
+	deadline = ckpti_now_ms() + (int64_t)seconds * 1000;
 	(void)fprintf(stderr, "%s: checkpoint: %s\n", program_invocation_short_name,
 		      rest + strspn(rest, " "));
 	(void)sigfillset(&all);
@@ -96,8 +98,8 @@ void ckpti_vacated_block(const char *line)
 	(void)sigemptyset(&ends);
 	(void)sigaddset(&ends, SIGINT);
 	(void)sigaddset(&ends, SIGTERM);
-	while (ckpti_clock_ms() < deadline) {
-		left = ckpti_clock_until(deadline);
+	while (ckpti_now_ms() < deadline) {
+		left = ckpti_link_left(deadline);
 		number = sigtimedwait(&ends, NULL, &left);
 		if (number == SIGINT)
 			break;

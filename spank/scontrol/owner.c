@@ -21,11 +21,11 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "spank/scontrol/job.h"
 #include "spank/scontrol/say.h"
+#include "util/clock.h"
 
 /* For what is asked of Slurm before and after; the coordinator has its own slack. */
 #define SLACK_S    90
@@ -54,14 +54,6 @@ struct ckpti_owner_pool {
 	struct pollfd *fds; /* two for each child */
 	struct child child[];
 };
-
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 /* ---- the child ---------------------------------------------------------------------------- */
 
@@ -196,7 +188,7 @@ static void finish(struct ckpti_owner_pool *p, struct child *c)
 /* Waits until something happens and deals with it. */
 static void turn(struct ckpti_owner_pool *p)
 {
-	int64_t now = now_ms(), wait = 60000;
+	int64_t now = ckpti_now_ms(), wait = 60000;
 	struct pollfd *fds = p->fds;
 	struct child *c;
 
@@ -210,7 +202,7 @@ static void turn(struct ckpti_owner_pool *p)
 	}
 	if (poll(fds, 2UL * p->n, (int)wait) < 0 && errno != EINTR)
 		memset(fds, 0, 2UL * p->n * sizeof(*fds));
-	now = now_ms();
+	now = ckpti_now_ms();
 	for (unsigned i = 0; i < p->n; i++) {
 		c = &p->child[i];
 		if (!c->pid)
@@ -261,7 +253,7 @@ void ckpti_owner_pool_add(struct ckpti_owner_pool *p, const struct ckpti_request
 
 	memset(c, 0, sizeof(*c));
 	c->job = job->job;
-	c->end_ms = now_ms() + ((int64_t)q->max_wait + SLACK_S) * 1000;
+	c->end_ms = ckpti_now_ms() + ((int64_t)q->max_wait + SLACK_S) * 1000;
 	(void)fflush(NULL);
 	if (pipe2(fds[0], O_CLOEXEC) < 0 || pipe2(fds[1], O_CLOEXEC) < 0 || (c->pid = fork()) < 0) {
 		print_line(p, c, stderr, strerrordesc_np(errno));

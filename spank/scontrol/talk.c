@@ -13,12 +13,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 
 #include "spank/lib/auth.h"
 #include "spank/lib/registry.h"
 #include "spank/lib/step.h"
 #include "spank/scontrol/say.h"
+#include "util/clock.h"
 
 #define CONNECT_MS 5000
 #define JOIN_MS    10000
@@ -28,14 +28,6 @@
 #define MAX_WAIT 300U /* seconds */
 /* Nobody needs to be told how far something is that is about to end. */
 #define PATIENCE_MS 2000
-
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 void ckpti_talk_init(struct ckpti_talk *t, uint32_t job, uint32_t step, const char *host)
 {
@@ -129,7 +121,7 @@ int ckpti_talk_send(struct ckpti_talk *t, const struct ckpti_request *q, enum ck
 		(void)ckpti_err(err, r, "%s", strerrordesc_np(-r));
 		r = -EHOSTDOWN;
 	}
-	t->sent_ms = now_ms();
+	t->sent_ms = ckpti_now_ms();
 	ckpti_kv_free(&kv);
 	return r;
 }
@@ -138,7 +130,7 @@ int ckpti_talk_send(struct ckpti_talk *t, const struct ckpti_request *q, enum ck
 static int next_frame(struct ckpti_talk *t, int64_t end, bool waiting, unsigned *ret_type,
 		      struct ckpti_kv *ret)
 {
-	int64_t now = now_ms(), left = end - now, calm = t->sent_ms + PATIENCE_MS - now;
+	int64_t now = ckpti_now_ms(), left = end - now, calm = t->sent_ms + PATIENCE_MS - now;
 	int r;
 
 	/* Somebody who never stops talking does not prolong the time. */

@@ -18,6 +18,7 @@
 
 #include "agent/agent.h"
 #include "api/api_private.h"
+#include "util/clock.h"
 
 #define HIGH_FD  200  /* still below the smallest usual limit, and usable in select() */
 #define SLICE_MS 1000 /* how long a wait may go on without asking whether this is a new life */
@@ -157,22 +158,14 @@ bool ckpti_helper_is_gone(const struct ckpti_helper *h)
 	return ckpt_restarts() != h->restarts;
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000LL + ts.tv_nsec / 1000000;
-}
-
 int ckpti_helper_wait(const struct ckpti_helper *h, int ms)
 {
-	const int64_t end = ms < 0 ? INT64_MAX : now_ms() + ms;
+	const int64_t end = ms < 0 ? INT64_MAX : ckpti_now_ms() + ms;
 	struct pollfd p = {.fd = h->wait_fd, .events = POLLIN};
 
 	/* In slices: in a new life the number may lead to anything, so poll() could sleep on. */
 	for (;;) {
-		int64_t left = end - now_ms();
+		int64_t left = end - ckpti_now_ms();
 		int slice = left > SLICE_MS ? SLICE_MS : left < 0 ? 0 : (int)left;
 		long r = syscall(SYS_poll, &p, 1, slice);
 
