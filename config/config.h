@@ -75,6 +75,7 @@ struct ckpti_config {
 	/* when, and how much is kept */
 	uint64_t interval; /* or NEVER, AUTO */
 	uint64_t min_interval;
+	uint64_t node_mtbf;
 	unsigned jitter; /* percent */
 	unsigned keep, max_keep;
 	uint64_t expire; /* or NEVER */

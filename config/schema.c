@@ -60,12 +60,19 @@ static const struct ckpti_key basics[] = {
 static const struct ckpti_key course[] = {
 	{SECONDS(interval), .flags = S | U | J | CKPTI_HAS_NEVER | CKPTI_HAS_AUTO, .value = "never",
 	 .min = 1, .max = YEAR, .doc =
-	 "Time from one checkpoint to the next. never: only when somebody asks. auto: chosen "
-	 "by what a checkpoint of this job step costs. It holds for steps that can be "
+	 "Time from one checkpoint to the next. never: only when somebody asks. auto: the "
+	 "square root of 2 x C x M, where C is what a checkpoint of this job step has cost, that "
+	 "is the time for which the tasks stood still and a tenth of the time in which it "
+	 "was then written, and M is node_mtbf divided by the number of its nodes; at least "
+	 "min_interval, at most a day, and 10 minutes for the first one. It holds for steps that can be "
 	 "checkpointed: those that were started with an option such as --checkpoint, or all "
 	 "when plugstack.conf has the argument 'always', see spank_ckpt(8)."},
 	{SECONDS(min_interval), .flags = S, .value = "10s", .min = 1, .max = DAY, .doc =
 	 "The shortest interval that a user may ask for."},
+	{SECONDS(node_mtbf), .flags = S, .value = "1825d", .min = HOUR, .max = 100 * YEAR, .doc =
+	 "The mean time from one failure of a node to the next, for interval: auto. Count "
+	 "everything that ends a job without warning, also outages of the network and of "
+	 "file systems: with 1825d, five years, one of 1000 nodes fails every other day."},
 	{NUMBER("jitter", jitter), .flags = S, .value = "10", .max = 50, .doc =
 	 "Each interval is made longer or shorter by a random part of it, up to so many "
 	 "percent, so that jobs that were started together do not all write at the same time."},

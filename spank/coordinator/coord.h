@@ -215,6 +215,7 @@ void ckpti_slot_give(struct ckpti_coord *c);
 
 struct ckpti_schedule {
 	int64_t due_ms;   /* next periodic round; INT64_MAX never */
+	uint64_t cost_us; /* of a round of this life, 0: none yet */
 	int64_t poll_ms;  /* when Slurm is asked next */
 	int64_t asked_ms; /* when it was asked last */
 	bool asking;

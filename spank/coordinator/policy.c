@@ -6,11 +6,11 @@
 #include <stdio.h>
 
 #define AUTO_FIRST 600 /* seconds, as long as nothing is known */
-#define AUTO_LEAST 60
-#define AUTO_MOST  3600
-#define LOOK_MS    5000 /* agents look at the directory that often, see pause_ms() there */
-#define KILL_MS    1000 /* and then kill their tasks */
-#define MTBF_S     86400ULL
+#define AUTO_MOST  86400
+#define SLOW_PART \
+	10 /* of the time in which it is written, a running program loses one part in so many */
+#define LOOK_MS 5000 /* agents look at the directory that often, see pause_ms() there */
+#define KILL_MS 1000 /* and then kill their tasks */
 
 int64_t ckpti_policy_jitter_ms(uint64_t seconds, unsigned percent, uint32_t random)
 {
@@ -31,18 +31,22 @@ static uint64_t root(uint64_t n)
 	return r;
 }
 
+uint64_t ckpti_policy_cost(uint64_t stop_us, uint64_t durable_us)
+{
+	return stop_us + (durable_us > stop_us ? (durable_us - stop_us) / SLOW_PART : 0);
+}
+
 /*
- * Young's rule, sqrt(2 × cost × time between failures), with a failure a day: jobs are small parts of
- * their machines, and what is lost otherwise is at most an hour.
+ * The first order optimum of Young and Daly, sqrt(2 × cost × time between failures): what checkpoints cost is
+ * then as much as what failures do.  A step fails as often as its nodes do together.
  */
-uint64_t ckpti_policy_auto_interval(uint64_t cost_us, uint64_t min_interval)
+uint64_t ckpti_policy_auto_interval(uint64_t cost_us, uint64_t node_mtbf, unsigned nodes,
+				    uint64_t min_interval)
 {
 	uint64_t s = AUTO_FIRST;
 
-	if (cost_us > 0)
-		s = root(2 * MTBF_S * (cost_us / 1000) / 1000);
-	if (s < AUTO_LEAST)
-		s = AUTO_LEAST;
+	if (cost_us > 0 && nodes > 0)
+		s = root(2 * (node_mtbf / nodes) * ((cost_us + 999) / 1000) / 1000);
 	if (s > AUTO_MOST)
 		s = AUTO_MOST;
 	return s < min_interval ? min_interval : s;

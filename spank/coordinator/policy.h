@@ -10,8 +10,12 @@
 /* The interval with a random part of it added or taken away, in milliseconds.  random: any number. */
 int64_t ckpti_policy_jitter_ms(uint64_t seconds, unsigned percent, uint32_t random);
 
-/* Seconds between checkpoints when the user leaves it to us.  cost_us: how long one takes, 0 unknown. */
-uint64_t ckpti_policy_auto_interval(uint64_t cost_us, uint64_t min_interval);
+/* What a checkpoint costs the program: it stands still, and then runs more slowly until all is written. */
+uint64_t ckpti_policy_cost(uint64_t stop_us, uint64_t durable_us);
+/* Seconds between checkpoints when the user leaves it to us.  cost_us, nodes: 0 when not known yet; node_mtbf:
+ * seconds from one failure of a node to the next. */
+uint64_t ckpti_policy_auto_interval(uint64_t cost_us, uint64_t node_mtbf, unsigned nodes,
+				    uint64_t min_interval);
 
 /* Seconds before the end of the job at which its last checkpoint begins. */
 uint64_t ckpti_policy_margin(uint64_t end_margin, uint64_t last_durable_us, int64_t job_s);

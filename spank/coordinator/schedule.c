@@ -52,7 +52,8 @@ static void set_due(struct ckpti_coord *c)
 	if (seconds == CKPTI_CONFIG_NEVER)
 		return;
 	if (seconds == CKPTI_CONFIG_AUTO)
-		seconds = ckpti_policy_auto_interval(c->last.durable_us, c->config.min_interval);
+		seconds = ckpti_policy_auto_interval(c->schedule.cost_us, c->config.node_mtbf,
+						     c->nnodes, c->config.min_interval);
 	c->schedule.due_ms =
 		ckpti_now_ms() + ckpti_policy_jitter_ms(seconds, c->config.jitter, random32());
 }
@@ -73,8 +74,18 @@ void ckpti_schedule_start(struct ckpti_coord *c)
 	c->schedule.asked_ms = ckpti_now_ms();
 }
 
+/* The first one of a life writes all, others what has changed: the newest count most. */
+static void note_cost(struct ckpti_coord *c)
+{
+	uint64_t cost = ckpti_policy_cost(c->last.stop_us, c->last.durable_us);
+
+	c->schedule.cost_us = c->schedule.cost_us ? (c->schedule.cost_us + cost) / 2 : cost;
+}
+
 void ckpti_schedule_round(struct ckpti_coord *c, bool good)
 {
+	if (good)
+		note_cost(c);
 	/* Any checkpoint will do: the next one is due an interval after it. */
 	set_due(c);
 	if (!good) {

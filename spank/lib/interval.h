@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * Times and intervals as users write them.  The six formats of Slurm's --time, where a plain number
- * is minutes, and ours: a number with s, m, h or d, and "auto".
- */
+/* What options say: intervals as the settings have them (config/seconds.c), and patterns of directories. */
 #ifndef CKPT_SPANK_INTERVAL_H
 #define CKPT_SPANK_INTERVAL_H
 
 #include <stdint.h>
 
-#define CKPTI_INTERVAL_NONE UINT64_MAX /* 0, -1, INFINITE, UNLIMITED: never */
-#define CKPTI_INTERVAL_AUTO (UINT64_MAX - 1)
+#include "config/config.h"
+
+#define CKPTI_INTERVAL_NONE CKPTI_CONFIG_NEVER /* also of 0 */
+#define CKPTI_INTERVAL_AUTO CKPTI_CONFIG_AUTO
 
 /* Seconds; 0 or -EINVAL. */
 int ckpti_interval_parse(const char *text, uint64_t *ret_seconds);

@@ -22,12 +22,31 @@ static void test_jitter(void **state)
 static void test_auto_interval(void **state)
 {
 	(void)state;
-	assert_int_equal(ckpti_policy_auto_interval(0, 10), 600);
-	/* sqrt(2 * 86400 s * 1 s) */
-	assert_int_equal(ckpti_policy_auto_interval(1000000, 10), 415);
-	assert_int_equal(ckpti_policy_auto_interval(1000, 10), 60);
-	assert_int_equal(ckpti_policy_auto_interval(3600000000ULL, 10), 3600);
-	assert_int_equal(ckpti_policy_auto_interval(1000, 7200), 7200);
+	const uint64_t years = 5 * 365 * 86400ULL;
+
+	/* Nothing is known yet. */
+	assert_int_equal(ckpti_policy_auto_interval(0, years, 1, 10), 600);
+	assert_int_equal(ckpti_policy_auto_interval(1000000, years, 0, 10), 600);
+	/* sqrt(2 * 1 s * 157680000 s), and on a thousand nodes */
+	assert_int_equal(ckpti_policy_auto_interval(1000000, years, 1, 10), 17758);
+	assert_int_equal(ckpti_policy_auto_interval(1000000, years, 1000, 10), 561);
+	/* Four times the cost is twice the time. */
+	assert_int_equal(ckpti_policy_auto_interval(4000000, years, 1000, 10), 1123);
+	assert_int_equal(ckpti_policy_auto_interval(1000000, 86400, 1, 10), 415);
+	/* Limits. */
+	assert_int_equal(ckpti_policy_auto_interval(1000, years, 100000, 10), 10);
+	assert_int_equal(ckpti_policy_auto_interval(1000, years, 1000, 7200), 7200);
+	assert_int_equal(ckpti_policy_auto_interval(3600000000ULL, years, 1, 10), 86400);
+	assert_int_equal(ckpti_policy_auto_interval(604800000000ULL, 20 * years, 1, 10), 86400);
+}
+
+static void test_cost(void **state)
+{
+	(void)state;
+	assert_int_equal(ckpti_policy_cost(100000, 100000), 100000);
+	assert_int_equal(ckpti_policy_cost(100000, 1100000), 200000);
+	/* Clocks of several hosts. */
+	assert_int_equal(ckpti_policy_cost(100000, 90000), 100000);
 }
 
 static void test_margin(void **state)
@@ -143,6 +162,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_jitter),
 		cmocka_unit_test(test_auto_interval),
+		cmocka_unit_test(test_cost),
 		cmocka_unit_test(test_margin),
 		cmocka_unit_test(test_end),
 		cmocka_unit_test(test_restart_without_progress),

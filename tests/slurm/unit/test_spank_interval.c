@@ -34,6 +34,8 @@ static void test_interval_formats(void **state)
 		{"0", CKPTI_INTERVAL_NONE},
 		{"0:00", CKPTI_INTERVAL_NONE},
 		{"0-0:0:0", CKPTI_INTERVAL_NONE},
+		{"never", CKPTI_INTERVAL_NONE},
+		{"none", CKPTI_INTERVAL_NONE},
 		{"Auto", CKPTI_INTERVAL_AUTO},
 		{"00000:00000:00000001", 1},
 	};
@@ -73,7 +75,6 @@ static void test_interval_anything_else_is_invalid(void **state)
 					  "12345678901234567890",
 					  "1000000000d",
 					  "forever",
-					  "none",
 					  "000000:000000:0000000001"};
 	uint64_t seconds;
 
