@@ -89,6 +89,8 @@ int ckpti_cmd_restart(const struct ckpti_cmd_opts *o);
 int ckpti_cmd_info(const struct ckpti_cmd_opts *o);
 int ckpti_cmd_remove(const struct ckpti_cmd_opts *o);
 int ckpti_cmd_run(const struct ckpti_cmd_opts *o);
+/* The part of it that prepares and executes; returns only when that failed. */
+int ckpti_run_become(const struct ckpti_cmd_opts *o);
 int ckpti_cmd_verify(const struct ckpti_cmd_opts *o);
 int ckpti_cmd_check(const struct ckpti_cmd_opts *o);
 int ckpti_cmd_status(const struct ckpti_cmd_opts *o);

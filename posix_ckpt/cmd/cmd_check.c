@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* cpr check: what can be checkpointed on this host, or what stands in the way of one process. */
+#include <ckpt.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "cmd.h"
 #include "json.h"
+#include "mpirun.h"
 #include "text.h"
 
 struct check {
@@ -39,6 +42,21 @@ static void finding(void *arg, int ok, const char *what, const char *detail)
 	}
 }
 
+static int check_process(struct check *c, int pid, struct ckpti_err *err)
+{
+	const struct ckpti_target target = {.type = P_HID, .id = pid};
+	int *pids = NULL, r;
+	size_t n = 0;
+
+	if (!ckpti_mpirun_is_target(&target))
+		return ckpti_check_pid(pid, finding, c, err);
+	r = ckpti_mpirun_ranks(pid, &pids, &n, err);
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = ckpti_check_pid(pids[i], finding, c, err);
+	free(pids);
+	return r;
+}
+
 int ckpti_cmd_check(const struct ckpti_cmd_opts *o)
 {
 	struct check c = {.o = o, .j = {.f = stdout}};
@@ -52,7 +70,7 @@ int ckpti_cmd_check(const struct ckpti_cmd_opts *o)
 	}
 	if (o->json)
 		ckpti_json_open(&c.j, NULL, '[');
-	r = pid ? ckpti_check_pid((int)pid, finding, &c, &err) : ckpti_check_host(finding, &c);
+	r = pid ? check_process(&c, (int)pid, &err) : ckpti_check_host(finding, &c);
 	if (o->json) {
 		ckpti_json_close(&c.j, ']');
 		(void)ckpti_json_end(&c.j); /* main() notices a failed write */

@@ -14,6 +14,7 @@
 #include "cmd.h"
 #include "core/drive.h"
 #include "json.h"
+#include "mpirun.h"
 #include "step.h"
 #include "text.h"
 
@@ -153,7 +154,7 @@ int ckpti_cmd_create(const struct ckpti_cmd_opts *o)
 	struct ckpti_attr attr = {.nblocks = 0};
 	struct ckpti_file_rule *rules = NULL;
 	struct ckpti_err err = {.code = 0};
-	bool job = false;
+	bool job = false, mpirun = false;
 	int r;
 
 	r = ckpti_attr_load(&attr, &err);
@@ -168,9 +169,16 @@ int ckpti_cmd_create(const struct ckpti_cmd_opts *o)
 	req.rules = rules;
 	req.kill = ends_targets(o, &choice);
 
-	for (size_t i = 0; i < o->ntarget; i++)
+	for (size_t i = 0; i < o->ntarget; i++) {
 		job |= ckpti_step_is_target(&o->target[i]);
-	r = job ? ckpti_step_create(o, req.kill, &err) : ckpti_create(&req, &res, &err);
+		mpirun |= ckpti_mpirun_is_target(&o->target[i]);
+	}
+	if (job)
+		r = ckpti_step_create(o, req.kill, &err);
+	else if (mpirun)
+		r = ckpti_mpirun_create(o, req.kill, req.phase, &driven, &res, &err);
+	else
+		r = ckpti_create(&req, &res, &err);
 	if (r < 0)
 		goto out;
 	r = tell(o, &res, req.kill);

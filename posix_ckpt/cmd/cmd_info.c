@@ -11,6 +11,7 @@
 
 #include "cmd.h"
 #include "json.h"
+#include "mpirun.h"
 #include "step.h"
 #include "text.h"
 
@@ -200,6 +201,37 @@ static void print_info(const struct info *in)
 }
 
 static int show(const struct ckpti_cmd_opts *o, struct ckpti_json *j, const char *dir,
+		struct ckpti_err *err);
+
+/* The ranks of an mpirun; for machines each is one more statefile. */
+static int show_mpirun(const struct ckpti_cmd_opts *o, struct ckpti_json *j, const char *dir,
+		       struct ckpti_err *err)
+{
+	struct ckpti_mpirun_record rec;
+	struct ckpti_cmd_opts one = *o;
+	int r = ckpti_mpirun_load(dir, o->generation, &rec, err);
+
+	if (r == 0 && !o->json) {
+		(void)printf("%s: generation %" PRIu64 ", %zu ranks of", dir, rec.generation,
+			     rec.nranks);
+		for (char **arg = rec.args; *arg; arg++)
+			(void)printf(" %s", clean(*arg));
+		(void)printf("\n");
+	}
+	for (size_t i = 0; r == 0 && i < rec.nranks; i++) {
+		char *rank = ckpti_mpirun_rank_dir(dir, i);
+
+		one.generation = rec.rank[i];
+		if (!o->json)
+			(void)putchar('\n');
+		r = rank ? show(&one, j, rank, err) : -ENOMEM;
+		free(rank);
+	}
+	ckpti_mpirun_record_free(&rec);
+	return r;
+}
+
+static int show(const struct ckpti_cmd_opts *o, struct ckpti_json *j, const char *dir,
 		struct ckpti_err *err)
 {
 	struct ckpti_store *st = NULL;
@@ -215,6 +247,8 @@ static int show(const struct ckpti_cmd_opts *o, struct ckpti_json *j, const char
 					 "no --json; its tasks are in life-*/task-*",
 					 dir)
 			       : ckpti_step_ask("show", dir, err);
+	if (ckpti_mpirun_is_dir(dir))
+		return show_mpirun(o, j, dir, err);
 	ckpti_image_init(&img);
 	r = ckpti_store_open_read(dir, &st, err);
 	if (r < 0)

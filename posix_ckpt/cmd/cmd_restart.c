@@ -14,6 +14,7 @@
 
 #include "attr.h"
 #include "cmd.h"
+#include "mpirun.h"
 #include "step.h"
 
 struct announce {
@@ -160,6 +161,8 @@ int ckpti_cmd_restart(const struct ckpti_cmd_opts *o)
 
 	if (ckpti_step_is_dir(o->args[0]))
 		return restart_step(o);
+	if (ckpti_mpirun_is_dir(o->args[0]))
+		return ckpti_mpirun_restart(o);
 	peek(a.dir, o->generation, &a.set);
 	r = apply_attr(o, &a.set, &req, &err);
 	if (r == 0)

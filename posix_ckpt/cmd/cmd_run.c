@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "cmd.h"
+#include "mpirun.h"
 #include "program.h"
 #include "util/launch.h"
 
@@ -119,7 +120,7 @@ static int set_cpus(void)
 	return setenv(CKPTI_LAUNCH_CPUS, list, 1) < 0 ? -errno : 0;
 }
 
-static int restart_instead(const struct ckpti_cmd_opts *o, const char *dir)
+static int restart_instead(const struct ckpti_cmd_opts *o, const char *dir, int rank)
 {
 	struct ckpti_cmd_opts again = *o;
 	char *copy = strdup(dir);
@@ -131,7 +132,10 @@ static int restart_instead(const struct ckpti_cmd_opts *o, const char *dir)
 	again.verb = CKPTI_VERB_RESTART;
 	again.args = &copy;
 	again.nargs = 1;
-	status = ckpti_cmd_restart(&again);
+	if (rank >= 0 && ckpti_mpirun_is_dir(dir))
+		status = ckpti_mpirun_restart_rank(&again, copy, rank);
+	else
+		status = ckpti_cmd_restart(&again);
 	free(copy);
 	return status;
 }
@@ -167,26 +171,18 @@ static void become_launcher(const struct ckpti_cmd_opts *o)
 	free(copy);
 }
 
-int ckpti_cmd_run(const struct ckpti_cmd_opts *o)
+int ckpti_run_become(const struct ckpti_cmd_opts *o)
 {
-	const char *dir = getenv("CKPT_RESTART");
 	struct ckpti_err err = {.code = 0};
-	const char *why;
 	int r;
 
-	if (dir && *dir)
-		return restart_instead(o, dir);
-	if (o->nargs == 0) {
-		(void)fprintf(stderr, "cpr: run: no command, and CKPT_RESTART is empty\n");
-		return CKPTI_EXIT_USAGE;
-	}
-	why = ckpti_program_obstacle(o->args[0]);
-	if (why && !o->quiet)
-		(void)fprintf(stderr, "cpr: run: %s: cannot be checkpointed: %s\n", o->args[0],
-			      why);
-	if (!why)
-		become_launcher(o);
-	r = set_preload(&err);
+	r = ckpti_mpirun_prepare(o->args[0], &err);
+	if (r == -ENOTSUP && !o->quiet)
+		(void)fprintf(stderr, "cpr: run: %s: %s\n", o->args[0], err.text);
+	if (r == -ENOTSUP)
+		r = 0;
+	if (r == 0)
+		r = set_preload(&err);
 	if (r == 0)
 		r = set_cpus();
 	if (r == 0)
@@ -200,4 +196,24 @@ int ckpti_cmd_run(const struct ckpti_cmd_opts *o)
 	r = errno;
 	(void)fprintf(stderr, "cpr: run: %s: %s\n", o->args[0], strerror(r));
 	return r == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN;
+}
+
+int ckpti_cmd_run(const struct ckpti_cmd_opts *o)
+{
+	const char *dir = getenv("CKPT_RESTART"), *why;
+	int rank = ckpti_mpirun_own_rank();
+
+	if (dir && *dir)
+		return restart_instead(o, dir, rank);
+	if (o->nargs == 0) {
+		(void)fprintf(stderr, "cpr: run: no command, and CKPT_RESTART is empty\n");
+		return CKPTI_EXIT_USAGE;
+	}
+	why = ckpti_program_obstacle(o->args[0]);
+	if (why && !o->quiet)
+		(void)fprintf(stderr, "cpr: run: %s: cannot be checkpointed: %s\n", o->args[0],
+			      why);
+	if (!why)
+		become_launcher(o);
+	return ckpti_run_become(o);
 }

@@ -10,6 +10,7 @@
 
 #include "cmd.h"
 #include "json.h"
+#include "mpirun.h"
 #include "text.h"
 
 struct verify {
@@ -78,7 +79,7 @@ static void verify_generation(struct verify *vf, struct ckpti_store *st, const c
 	ckpti_image_free(&img);
 }
 
-static void verify_dir(struct verify *vf, const char *dir)
+static void verify_statefile(struct verify *vf, const char *dir, uint64_t generation)
 {
 	struct ckpti_err err = {.code = 0};
 	struct ckpti_store *st = NULL;
@@ -89,8 +90,8 @@ static void verify_dir(struct verify *vf, const char *dir)
 	r = ckpti_store_open_read(dir, &st, &err);
 	if (r < 0)
 		goto out;
-	if (vf->o->generation) {
-		verify_generation(vf, st, dir, vf->o->generation);
+	if (generation) {
+		verify_generation(vf, st, dir, generation);
 		goto out;
 	}
 	n = ckpti_store_list(st, NULL, 0);
@@ -107,6 +108,30 @@ out:
 		tell(vf, dir, 0, 0, r, &err);
 	free(gens);
 	ckpti_store_close(st);
+}
+
+static void verify_dir(struct verify *vf, const char *dir)
+{
+	struct ckpti_mpirun_record rec;
+	struct ckpti_err err = {.code = 0};
+	uint64_t generation = vf->o->generation;
+	int r;
+
+	if (!ckpti_mpirun_is_dir(dir)) {
+		verify_statefile(vf, dir, generation);
+		return;
+	}
+	r = ckpti_mpirun_load(dir, generation, &rec, &err);
+	if (r < 0)
+		tell(vf, dir, generation, 0, r, &err);
+	for (size_t i = 0; i < rec.nranks; i++) {
+		char *rank = ckpti_mpirun_rank_dir(dir, i);
+
+		if (rank)
+			verify_statefile(vf, rank, generation ? rec.rank[i] : 0);
+		free(rank);
+	}
+	ckpti_mpirun_record_free(&rec);
 }
 
 int ckpti_cmd_verify(const struct ckpti_cmd_opts *o)

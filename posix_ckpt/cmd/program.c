@@ -113,6 +113,21 @@ static const char *look(int fd, int depth)
 	return why;
 }
 
+bool ckpti_program_path(const char *command, char *ret, size_t size)
+{
+	int fd = open_command(command);
+	char link[40];
+	ssize_t n;
+
+	if (fd < 0)
+		return false;
+	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, ret, size - 1);
+	ret[n > 0 ? n : 0] = '\0';
+	(void)close(fd);
+	return n > 0;
+}
+
 const char *ckpti_program_obstacle(const char *command)
 {
 	const char *why = NULL;
