@@ -129,30 +129,57 @@ static bool outlasts_its_job(uint32_t job)
 	       strcmp(facts.state, "RUNNING") != 0 && strcmp(facts.state, "SUSPENDED") != 0;
 }
 
+/* How long ago that was for the file system; 0 when it cannot be told: a file that is made now has its time. */
+static int64_t age_ms(const struct ckpti_coord *c, int64_t sign)
+{
+	char name[32];
+	struct stat sb;
+	int64_t now = sign;
+	int fd;
+
+	(void)snprintf(name, sizeof(name), CKPTI_FS_TEMP "now-%d", (int)getpid());
+	fd = openat(c->step.dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+		    0600);
+	if (fd < 0)
+		return 0;
+	if (fstat(fd, &sb) == 0)
+		now = to_ms(&sb.st_mtim);
+	(void)close(fd);
+	(void)unlinkat(c->step.dirfd, name, 0);
+	return now > sign ? now - sign : 0;
+}
+
+/*
+ * Before the epoch is taken, because that would end a life that runs; so srun waits, and what Slurm has given it
+ * to launch tasks with becomes old.  Hence no longer than needed: not at all when Slurm says that the job is over,
+ * or when the last sign is old already.
+ */
 int ckpti_fence_check_idle(const struct ckpti_coord *c, struct ckpti_err *err)
 {
 	int fd = open_life(c, ckpti_step_epoch(&c->step));
-	int64_t end = ckpti_now_ms() + SIGNS_MS, first, sign;
 	struct user u = {.c = c};
+	int64_t first, sign, end;
 
 	if (fd < 0)
 		return 0; /* there has been none, or its directory will be found bad later */
 	first = sign = fresh_sign(fd);
 	if (first >= 0)
-		ckpti_report_status(c, "wait %d looking whether '%s' runs", SIGNS_MS / 1000,
-				    c->step.path);
-	while (sign >= 0 && sign == first && ckpti_now_ms() < end) {
-		if (!sleep_ms(c, SIGNS_PAUSE_MS)) {
-			(void)close(fd);
-			return ckpti_err(err, -ECANCELED, "srun has ended");
+		(void)ckpti_registry_each(c->slurm.cluster, 0, find_user, &u);
+	if (first >= 0 && !outlasts_its_job(u.job)) {
+		end = ckpti_now_ms() + SIGNS_MS - age_ms(c, first);
+		if (ckpti_now_ms() < end)
+			ckpti_report_status(c, "wait %d looking whether '%s' runs", SIGNS_MS / 1000,
+					    c->step.path);
+		while (sign >= 0 && sign == first && ckpti_now_ms() < end) {
+			if (!sleep_ms(c, SIGNS_PAUSE_MS)) {
+				(void)close(fd);
+				return ckpti_err(err, -ECANCELED, "srun has ended");
+			}
+			sign = fresh_sign(fd);
 		}
-		sign = fresh_sign(fd);
 	}
 	(void)close(fd);
-	if (sign < 0 || sign == first)
-		return 0;
-	(void)ckpti_registry_each(c->slurm.cluster, 0, find_user, &u);
-	if (outlasts_its_job(u.job))
+	if (sign < 0 || sign == first || outlasts_its_job(u.job))
 		return 0;
 	return ckpti_err(err, -EBUSY, "'%s' runs already%s: end that first", c->step.path, u.step);
 }
