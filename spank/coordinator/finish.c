@@ -86,7 +86,9 @@ void ckpti_finish_vacated(struct ckpti_coord *c, enum ckpti_job_action action, c
 		seconds = (uint64_t)left;
 	c->vacated = true;
 	c->job_action = action;
-	ckpti_report_status(c, "block %" PRIu64 " %u %s", seconds, c->config.exit_code, text);
+	/* Now: Slurm may end srun before it comes to its own end. */
+	ckpti_report_say(c, true, "checkpoint: %s", text);
+	ckpti_report_status(c, "block %" PRIu64 " %u", seconds, c->config.exit_code);
 	(void)ckpti_registry_remove(c->slurm.cluster, c->args.job, c->args.step_text);
 	if (action != CKPTI_JOB_LEAVE && ckpti_child_leave(requeue, c, &err) < 0)
 		ckpti_report_say(c, true, "checkpoint: the job cannot be requeued: %s", err.text);

@@ -8,7 +8,7 @@
  *     ready                     the step can start
  *     error TEXT                no checkpoints; the step runs as it would without us
  *     refuse TEXT               the step must not run
- *     block SECONDS CODE TEXT   the step was vacated, and at its end the script must not go on, whatever
+ *     block SECONDS CODE        the step was vacated, and at its end the script must not go on, whatever
  *                               becomes of the coordinator: Slurm ends us, or we end with CODE
  *
  * Its descriptor 4 becomes readable when we have ended: "exit" if in order, end of file in any case.

@@ -91,8 +91,6 @@ void ckpti_vacated_block(const char *line)
 	if (seconds > MAX_WAIT_S)
 		seconds = MAX_WAIT_S;
 	deadline = ckpti_now_ms() + (int64_t)seconds * 1000;
-	(void)fprintf(stderr, "%s: checkpoint: %s\n", program_invocation_short_name,
-		      rest + strspn(rest, " "));
 	(void)sigfillset(&all);
 	(void)pthread_sigmask(SIG_BLOCK, &all, NULL);
 	(void)sigemptyset(&ends);
