@@ -143,6 +143,14 @@ class Cluster:
         """The command of a task, see work.py."""
         return f"{PYTHON} {HERE}/work.py /srv/scratch/{out} {ticks} {pause}"
 
+    def long_work(self, out="out", pause=0.1):
+        """One that goes on until finish(), however long that takes."""
+        return f"{self.work(out, 100000, pause)} until=/srv/scratch/finish"
+
+    def finish(self):
+        with open(f"{self.scratch}/finish", "w", encoding="ascii"):
+            pass
+
     def progress(self, out="out", rank=0):
         lines = read(f"{self.scratch}/{out}.{rank}").splitlines()
         return int(lines[-1].split()[0]) if lines and lines[-1][0].isdigit() else 10**9 if lines else 0
@@ -161,17 +169,19 @@ class Cluster:
 
 
 def expect_restored(cluster, tasks, out="out", ticks=60, first=0):
-    """Every task, from rank `first` on, did all its work once, in one memory: the hosts that it was on, by rank."""
+    """Every task, from rank `first` on, did all its work once, in one memory: the hosts that it was on, by rank.
+    ticks None: as much work as there was before finish()."""
     hosts = {}
     for rank in range(first, first + tasks):
         lines = [line.split() for line in read(f"{cluster.scratch}/{out}.{rank}").splitlines()]
         expect(lines and lines[-1][0] == "result", f"rank {rank} has no result: {lines[-3:]}")
         *ticked, (_, token, result) = lines
-        expect([line[0] for line in ticked] == [str(i) for i in range(1, ticks + 1)],
+        count = len(ticked) if ticks is None else ticks
+        expect([line[0] for line in ticked] == [str(i) for i in range(1, count + 1)],
                f"rank {rank}: the lines are {[line[0] for line in ticked]}")
         expect({line[1] for line in lines} == {token}, f"rank {rank} was started again")
         state = token
-        for i in range(1, ticks + 1):
+        for i in range(1, count + 1):
             state = work.step(state, i)
         expect(state == result, f"rank {rank}: wrong result")
         hosts[rank] = [line[2] for line in ticked]
@@ -186,19 +196,33 @@ def expect_not_restored(cluster, tasks, **options):
     raise Failure("a fresh start passes for a restored one")
 
 
+@contextlib.contextmanager
+def preempted_once(cluster, job):
+    """What follows a preemption.  Slurm 24.11 requeues such a job once more when it has ended well within the grace
+    time of the first life, with and without us."""
+    try:
+        yield
+    except Failure:
+        version = subprocess.run(["slurmctld", "-V"], capture_output=True, text=True, check=True).stdout.split()[1]
+        if version.startswith("24.11.") and int(cluster.job(job).get("Restarts", 0)) > 1:
+            raise Skipped(f"Slurm {version} has requeued a preempted job that had ended well") from None
+        raise
+
+
 def main(cases, **cluster):
-    """usage: PROGRAM CASE; `cluster`: what all cases want to have."""
+    """usage: PROGRAM CASE [cgroup]; `cluster`: what all cases want to have.  `cgroup`: with proctrack/cgroup and
+    task/cgroup, which some cases have anyway."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(1))
-    name = sys.argv[1] if len(sys.argv) == 2 else ""
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
     case = cases.get(f"case_{name}")
-    if not case:
-        sys.exit(f"usage: {sys.argv[0]} {'|'.join(sorted(c[5:] for c in cases if c.startswith('case_')))}")
-    wanted = {**cluster, **getattr(case, "cluster", {})}
+    if not case or sys.argv[2:] not in ([], ["cgroup"]):
+        sys.exit(f"usage: {sys.argv[0]} {'|'.join(sorted(c[5:] for c in cases if c.startswith('case_')))} [cgroup]")
+    wanted = {**cluster, **getattr(case, "cluster", {}), **({"cgroup": True} if sys.argv[2:] else {})}
     check = [CLUSTER, "check", *(["--cgroup"] if wanted.get("cgroup") else [])]
     done = subprocess.run(check, capture_output=True, text=True, check=False)
     if done.returncode:
-        print(f"skipped: needs namespaces: {(done.stdout + done.stderr).strip()}")
+        print(f"skipped: {(done.stdout + done.stderr).strip()}")
         sys.exit(SKIP if done.returncode == SKIP else 1)
     status, ours = 0, None
     try:
