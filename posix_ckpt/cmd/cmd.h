@@ -59,7 +59,12 @@ struct ckpti_cmd_opts {
 	unsigned drive_timeout_ms;
 	struct ckpti_file_rule *rules;
 	size_t nrules;
+	const char **include;
+	size_t ninclude;
 
+	const char *launch, *settled;
+	const char **after;
+	size_t nafter;
 	bool job, check, clone, fenced;
 	bool ids_given;
 	enum ckpti_ids ids;

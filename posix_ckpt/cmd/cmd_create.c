@@ -129,6 +129,15 @@ static int phase(void *arg, enum ckpti_phase phase_now, const struct ckpti_creat
 	return ckpti_drive_phase(&d->drive, phase_now, so_far, err);
 }
 
+static void note(void *arg, const char *text)
+{
+	const struct ckpti_cmd_opts *o = arg;
+
+	/* A launcher hands it on to its user. */
+	if (o->drive_fd >= 0 || (!o->quiet && o->result_fd == CKPTI_RESULT_NONE))
+		(void)fprintf(stderr, "cpr: note: %s\n", text);
+}
+
 int ckpti_cmd_create(const struct ckpti_cmd_opts *o)
 {
 	struct driven driven = {.o = o,
@@ -146,6 +155,10 @@ int ckpti_cmd_create(const struct ckpti_cmd_opts *o)
 				       .hold = o->hold,
 				       .nhold = o->nhold,
 				       .pins = o->pins,
+				       .include = o->include,
+				       .ninclude = o->ninclude,
+				       .note = note,
+				       .note_arg = (void *)(uintptr_t)o,
 				       .phase = o->drive_fd >= 0 ? phase : NULL,
 				       .phase_arg = &driven,
 				       .progress = ckpti_report_progress(o)};

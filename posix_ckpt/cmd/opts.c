@@ -49,6 +49,10 @@ enum {
 	KEY_DRIVE,
 	KEY_DRIVETIMEOUT,
 	KEY_FENCED,
+	KEY_INCLUDE,
+	KEY_LAUNCH,
+	KEY_SETTLED,
+	KEY_AFTER,
 };
 
 struct opt {
@@ -79,6 +83,7 @@ static const struct opt opts[] = {
 	{"copy-limit", KEY_COPYLIMIT, C, "SIZE", NULL, "Save the content of open files up to SIZE (64M)"},
 	{"file-policy", KEY_FILEPOLICY, C, "GLOB=ACTION", NULL,
 	 "What becomes of open files at a restart: merge, ignore, append, replace, substitute or relocate"},
+	{"include", KEY_INCLUDE, C, "GLOB", NULL, "Save these files although no process has them open; may be repeated"},
 	{"drive", KEY_DRIVE, C, "FD", NULL, "Wait for a launcher's word at each phase, on this descriptor"},
 	{"drive-timeout", KEY_DRIVETIMEOUT, C, "SECONDS", NULL, "How long to wait for it each time (60)"},
 	{NULL, 0, 0, NULL, NULL, "With -r:"},
@@ -86,6 +91,9 @@ static const struct opt opts[] = {
 	{"check", KEY_CHECK, R, NULL, NULL, "Say whether it would work and start nothing"},
 	{"clone", KEY_CLONE, R, NULL, NULL, "Start a second life beside the first"},
 	{"fenced", KEY_FENCED, R, NULL, NULL, "The first life is known to be over: do not look for it"},
+	{"launch", KEY_LAUNCH, R, "NAME", NULL, "What is restarted under this name on this host puts included files back once"},
+	{"settled", KEY_SETTLED, R, "FILE", NULL, "Make FILE when all files have been put back"},
+	{"after", KEY_AFTER, R, "FILE", NULL, "Wait for FILE before the processes go on; may be repeated"},
 	{"relocate", KEY_RELOCATE, R, "OLD=NEW", NULL, "Look for files below NEW instead of OLD"},
 	{"ids", KEY_IDS, R, "auto|host|private|new", "auto host private new",
 	 "Which process ids: the old ones on this host, the old ones in a namespace, or new ones"},
@@ -275,6 +283,22 @@ static void parse_value(struct argp_state *st, struct ckpti_cmd_opts *o, int key
 		break;
 	case KEY_FENCED:
 		o->fenced = true;
+		break;
+	case KEY_INCLUDE:
+		if (!*arg)
+			argp_error(st, "--include: the pattern is empty");
+		o->include = grow(st, o->include, o->ninclude, sizeof(*o->include));
+		o->include[o->ninclude++] = arg;
+		break;
+	case KEY_SETTLED:
+		o->settled = arg;
+		break;
+	case KEY_AFTER:
+		o->after = grow(st, o->after, o->nafter, sizeof(*o->after));
+		o->after[o->nafter++] = arg;
+		break;
+	case KEY_LAUNCH:
+		o->launch = arg;
 		break;
 	case KEY_POLICY:
 		o->policy = (enum ckpti_policy)parse_word(st, "--policy", arg, "wait skip abort");
@@ -491,6 +515,8 @@ void ckpti_opts_free(struct ckpti_cmd_opts *o)
 	free(o->rules);
 	free(o->reloc);
 	free(o->hold);
+	free(o->include);
+	free(o->after);
 }
 
 /* ---- completion --------------------------------------------------------------------------- */

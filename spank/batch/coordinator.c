@@ -76,6 +76,7 @@ static void execute(const struct ckpti_batch *b)
 	add(&a, "--dir", ckpti_batch_option(CKPTI_BATCH_DIR));
 	add(&a, "--restart-dir", ckpti_batch_option(CKPTI_BATCH_RESTART_DIR));
 	add(&a, "--keep", ckpti_batch_option(CKPTI_BATCH_KEEP));
+	add(&a, "--include", ckpti_batch_option(CKPTI_BATCH_INCLUDE));
 	add(&a, "--fresh", ckpti_batch_option(CKPTI_BATCH_FRESH) ? "" : NULL);
 	add(&a, "--skip-done", ckpti_batch_option(CKPTI_BATCH_SKIP_DONE) ? "" : NULL);
 	add(&a, "--cwd", cwd);

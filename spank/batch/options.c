@@ -24,6 +24,8 @@ const char *ckpti_batch_option(enum ckpti_batch_option opt)
 				     OF_PLUGIN "DIR"},
 		[CKPTI_BATCH_RESTART_DIR] = {OF_SLURM "restart_dir", "SLURM_RESTART_DIR"},
 		[CKPTI_BATCH_KEEP] = {OF_SLURM "checkpoint_keep"},
+		[CKPTI_BATCH_INCLUDE] = {OF_SLURM "checkpoint_include", "SLURM_CHECKPOINT_INCLUDE",
+					 OF_PLUGIN "INCLUDE"},
 		[CKPTI_BATCH_FRESH] = {OF_SLURM "checkpoint_fresh"},
 		[CKPTI_BATCH_SKIP_DONE] = {OF_SLURM "checkpoint_skip_done"},
 	};

@@ -15,6 +15,7 @@ enum {
 	OPT_DIR,
 	OPT_RESTART_DIR,
 	OPT_KEEP,
+	OPT_INCLUDE,
 	OPT_FRESH,
 	OPT_SKIP_DONE,
 	OPT_STDIO,
@@ -36,6 +37,8 @@ static const struct argp_option options[] = {
 	{"dir", OPT_DIR, "PATTERN", 0, "where checkpoints go", 0},
 	{"restart-dir", OPT_RESTART_DIR, "DIR", 0, "of a step or of a job, to restart from", 0},
 	{"keep", OPT_KEEP, "N", 0, "how many checkpoints are kept", 0},
+	{"include", OPT_INCLUDE, "GLOB,...", 0, "files to be saved although no task has them open",
+	 0},
 	{"fresh", OPT_FRESH, NULL, 0, "do not restart", 0},
 	{"skip-done", OPT_SKIP_DONE, NULL, 0, "do not run again what had ended well", 0},
 	{"stdio", OPT_STDIO, "TEXT", 0, "where its input and output go", 0},
@@ -100,6 +103,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPT_KEEP:
 		a->keep = (unsigned)number(state, "--keep", arg, UINT32_MAX);
+		return 0;
+	case OPT_INCLUDE:
+		a->include = arg;
 		return 0;
 	case OPT_FRESH:
 		a->fresh = true;

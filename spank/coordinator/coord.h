@@ -37,7 +37,7 @@ struct ckpti_coord_args {
 	const char *step_text; /* "0", "batch" */
 	bool interval_given;
 	uint64_t interval; /* seconds, CKPTI_CONFIG_NEVER, _AUTO */
-	const char *dir, *restart_dir, *name, *stdio, *cwd, *config, *bindir;
+	const char *dir, *restart_dir, *name, *stdio, *cwd, *config, *bindir, *include;
 	unsigned keep; /* 0: not given */
 	bool fresh, skip_done, own_output, quiet;
 	uint32_t ntasks;
@@ -127,6 +127,7 @@ struct ckpti_crank {
 	char host[64];
 	/* In the round. */
 	uint64_t gen, stored, stop_us;
+	bool puts;
 };
 
 /* The connection is good for more when it returns 0. */

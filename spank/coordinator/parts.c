@@ -14,7 +14,7 @@
 void ckpti_parts_clear(struct ckpti_coord *c)
 {
 	for (uint32_t i = 0; i < c->args.ntasks; i++)
-		c->rank[i].gen = c->rank[i].stored = c->rank[i].stop_us = 0;
+		c->rank[i].gen = c->rank[i].stored = c->rank[i].stop_us = c->rank[i].puts = 0;
 }
 
 /* "<prefix><rank><suffix>": the rank, or UINT32_MAX. */
@@ -65,6 +65,8 @@ void ckpti_parts_take(struct ckpti_coord *c, unsigned node, const struct ckpti_k
 			(void)snprintf(r->host, sizeof(r->host), "%s", c->node[node].host);
 		} else if (strcmp(suffix, ".stored") == 0) {
 			r->stored = strtoull(value, NULL, 10);
+		} else if (strcmp(suffix, ".puts") == 0) {
+			r->puts = true;
 		} else if (strcmp(suffix, ".stop_us") == 0) {
 			r->stop_us = strtoull(value, NULL, 10);
 		}
@@ -98,6 +100,7 @@ static int fill(const struct ckpti_coord *c, struct ckpti_manifest *m, struct ck
 			t->state = CKPTI_TASK_LIVE;
 			t->generation = r->gen;
 			t->stored = r->stored;
+			t->puts = r->puts;
 			m->stored += r->stored;
 			if (r->stop_us > m->stop_us)
 				m->stop_us = r->stop_us;

@@ -54,6 +54,8 @@ static void send_round(struct ckpti_coord *c)
 	ckpti_kv_set_u64(&kv, "keep", c->keep);
 	ckpti_kv_set_u64(&kv, "timeout_ms", c->config.muster_timeout * 1000);
 	ckpti_kv_set_u64(&kv, "writers", c->config.writers);
+	if (c->args.include)
+		ckpti_kv_set(&kv, "include", c->args.include);
 	send_all(c, CKPTI_W_ROUND, &kv);
 }
 

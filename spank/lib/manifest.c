@@ -43,6 +43,8 @@ static int put_task(struct ckpti_kv *kv, uint32_t rank, const struct ckpti_manif
 			return -EINVAL;
 		ckpti_kv_set_u64(kv, task_key(key, rank, "gen"), t->generation);
 		ckpti_kv_set_u64(kv, task_key(key, rank, "stored"), t->stored);
+		if (t->puts)
+			ckpti_kv_set_u64(kv, task_key(key, rank, "puts"), 1);
 		break;
 	case CKPTI_TASK_ENDED:
 		if (t->status < 0)
@@ -114,6 +116,7 @@ static int get_task(const struct ckpti_kv *kv, uint32_t rank, struct ckpti_manif
 
 	ret->generation = ckpti_kv_get_u64(kv, task_key(key, rank, "gen"), 0);
 	ret->stored = ckpti_kv_get_u64(kv, task_key(key, rank, "stored"), 0);
+	ret->puts = ckpti_kv_get_u64(kv, task_key(key, rank, "puts"), 0) != 0;
 	status = ckpti_kv_get_i64(kv, task_key(key, rank, "status"), -1);
 	(void)snprintf(ret->host, sizeof(ret->host), "%s",
 		       ckpti_kv_get(kv, task_key(key, rank, "host"), ""));
@@ -123,7 +126,7 @@ static int get_task(const struct ckpti_kv *kv, uint32_t rank, struct ckpti_manif
 	ret->state = ret->generation ? CKPTI_TASK_LIVE : CKPTI_TASK_ENDED;
 	ret->status = ret->generation ? 0 : (int)status;
 	if (ret->generation == 0)
-		ret->stored = 0;
+		ret->stored = ret->puts = 0;
 	return 0;
 }
 

@@ -98,6 +98,7 @@ struct ckpti_manifest_task {
 	uint64_t generation; /* of its part, in life-<epoch>/task-<rank> */
 	int status;          /* ENDED: wait status */
 	uint64_t stored;
+	bool puts; /* has files of the whole step, which others wait for at a restart */
 	char host[64];
 };
 struct ckpti_manifest {
@@ -136,6 +137,10 @@ int ckpti_step_prune_lives(struct ckpti_step *st, uint32_t current_epoch, struct
  * malloc()ed.  0, or -errno when one of the manifests cannot be read for now; damaged ones hold nothing. */
 int ckpti_step_held(const struct ckpti_step *st, uint32_t epoch, uint32_t rank, uint64_t **ret,
 		    size_t *ret_n);
+/* Files life-<E>/include-<round>-<hash>: who makes one looks for the files of that pattern in that round.
+ * This removes those of other rounds. */
+#define CKPTI_STEP_INCLUDE "include-"
+void ckpti_step_sweep_included(const struct ckpti_step *st, uint32_t epoch, uint64_t round);
 /* A fresh start in a directory that has been used: nothing of before is to be restarted from any more.  What
  * belongs to it is removed later. */
 int ckpti_step_forget(struct ckpti_step *st, struct ckpti_err *err);

@@ -121,6 +121,7 @@ static int remove_life(const struct ckpti_step *st, uint64_t epoch)
 		else if (strcmp(names[i], PINS_DIR) == 0)
 			r = remove_pins(fd);
 		else if (is_one_of(names[i], ours) ||
+			 strncmp(names[i], CKPTI_STEP_INCLUDE, strlen(CKPTI_STEP_INCLUDE)) == 0 ||
 			 strncmp(names[i], CKPTI_FS_TEMP, strlen(CKPTI_FS_TEMP)) == 0)
 			r = unlinkat(fd, names[i], 0) < 0 ? -errno : 0;
 		else
@@ -133,6 +134,27 @@ static int remove_life(const struct ckpti_step *st, uint64_t epoch)
 	if (first == 0 && unlinkat(st->dirfd, life, AT_REMOVEDIR) < 0)
 		first = -errno;
 	return first;
+}
+
+void ckpti_step_sweep_included(const struct ckpti_step *st, uint32_t epoch, uint64_t round)
+{
+	char life[32], now[48], **names = NULL;
+	size_t n = 0;
+	int fd;
+
+	(void)snprintf(life, sizeof(life), LIFE_PREFIX "%" PRIu32, epoch);
+	(void)snprintf(now, sizeof(now), CKPTI_STEP_INCLUDE "%" PRIu64 "-", round);
+	fd = ckpti_fs_open_dir(st->dirfd, life);
+	if (fd < 0)
+		return;
+	if (ckpti_fs_names(fd, &names, &n) < 0)
+		n = 0;
+	for (size_t i = 0; i < n; i++)
+		if (strncmp(names[i], CKPTI_STEP_INCLUDE, strlen(CKPTI_STEP_INCLUDE)) == 0 &&
+		    strncmp(names[i], now, strlen(now)) != 0)
+			(void)unlinkat(fd, names[i], 0);
+	ckpti_fs_free_names(names, n);
+	(void)close(fd);
 }
 
 /* ---- what is needed ----------------------------------------------------------------------- */

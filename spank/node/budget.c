@@ -69,7 +69,7 @@ static bool below(const char *path, const char *dir)
 	return strncmp(path, dir, len) == 0 && (path[len] == '/' || len == 1);
 }
 
-static bool is_node_local(const struct ckpti_node *n, const char *path)
+bool ckpti_node_is_local(const struct ckpti_node *n, const char *path)
 {
 	for (size_t i = 0; i < n->config.node_local.n; i++)
 		if (below(path, n->config.node_local.item[i]))
@@ -107,7 +107,7 @@ static int check_files(const struct ckpti_node *n, const struct ckpti_proc *p,
 		(void)snprintf(name, sizeof(name), "fd/%d", nums[i]);
 		(void)snprintf(link, sizeof(link), "/proc/%d/fd/%d", p->pid, nums[i]);
 		/* The path first: a file that is on no node-local path may be on one that hangs. */
-		if (ckpti_procfs_link(p->pid, name, path) < 0 || !is_node_local(n, path) ||
+		if (ckpti_procfs_link(p->pid, name, path) < 0 || !ckpti_node_is_local(n, path) ||
 		    !is_left_out(n, link, &mib))
 			continue;
 		r = ckpti_err_obj(err, -ENOTSUP, p->pid, path,
@@ -136,6 +136,8 @@ int ckpti_budget_check_node(const struct ckpti_node *n, uint64_t *ret_need, stru
 	free(procs);
 	for (size_t i = 0; i < n->ntasks; i++)
 		need += ckpti_task_live(&n->task[i]) ? RESERVE : 0;
+	if (r == 0)
+		r = ckpti_include_check_node(n, &need, err);
 	if (r == 0)
 		r = check_room(n, need, err);
 	if (r == 0)

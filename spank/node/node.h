@@ -20,6 +20,10 @@
 #include "spank/lib/wire.h"
 #include "util/err.h"
 
+#define CKPTI_NODE_PATTERN (2 * PATH_MAX)
+#define CKPTI_NODE_NOTE    "cpr: note: " /* begins a line of cpr that is no error */
+#define CKPTI_NODE_PUTS    "files of the step"
+
 #define CKPTI_NODE_KEPT 64 /* generations of a part that are remembered as committed */
 
 struct ckpti_part;
@@ -77,9 +81,10 @@ struct ckpti_round {
 	uint64_t number;
 	bool kill;
 	unsigned keep, writers;
-	uint64_t need;      /* bytes, as the budget says */
-	unsigned muster_ms; /* for the tasks to come in */
-	unsigned drive_ms;  /* how long cpr waits for us at most */
+	uint64_t need;          /* bytes, as the budget says */
+	char include[PATH_MAX]; /* patterns of files to be saved as well, with commas between */
+	unsigned muster_ms;     /* for the tasks to come in */
+	unsigned drive_ms;      /* how long cpr waits for us at most */
 };
 
 struct ckpti_uplink {
@@ -120,6 +125,8 @@ struct ckpti_node {
 	struct ckpti_watch *watch;
 	uint64_t watch_ms; /* when it was started */
 	uint64_t start_ms, stopped_ms;
+	uint64_t noted[64]; /* hashes of what the user has been told of his files */
+	size_t nnoted;
 	struct ckpti_round round;
 	struct ckpti_uplink uplink;
 };
@@ -243,6 +250,18 @@ void ckpti_round_lost(struct ckpti_node *n);
 
 /* Is there room, and nothing that only this node has?  *ret_need: bytes that the images may take. */
 int ckpti_budget_check_node(const struct ckpti_node *n, uint64_t *ret_need, struct ckpti_err *err);
+
+/* Does the path lead to what only this node has? */
+bool ckpti_node_is_local(const struct ckpti_node *n, const char *path);
+
+/* ---- include.c: files that nobody has open --------------------------------------------------- */
+
+/* Before a round: can those of the node-local paths be saved?  Adds their size to *need. */
+int ckpti_include_check_node(const struct ckpti_node *n, uint64_t *need, struct ckpti_err *err);
+/* In the child that becomes cpr: the patterns for this task.  NULL: no memory. */
+char **ckpti_include_of_task(const struct ckpti_node *n, const struct ckpti_task *t);
+/* Hand on what cpr has said about files.  True: it has files that belong to the whole step. */
+bool ckpti_include_tell(struct ckpti_node *n, const struct ckpti_part *p);
 
 /* ---- fence.c, watch.c --------------------------------------------------------------------- */
 

@@ -98,19 +98,26 @@ static void seconds(char *buf, size_t size, unsigned ms)
 }
 
 /* The command line: as long as the user's rules for files are many. */
-static char **command(const struct ckpti_node *n, char **rest)
+static char **command(const struct ckpti_node *n, const struct ckpti_task *t, char **rest)
 {
 	const struct ckpti_config_list *rules = &n->config.file_policy;
-	char **argv = calloc(2 * rules->n + 32, sizeof(*argv));
-	size_t i = 0;
+	char **include = ckpti_include_of_task(n, t), **argv;
+	size_t i = 0, ninclude = 0;
 
-	if (!argv)
+	while (include && include[ninclude])
+		ninclude++;
+	argv = calloc(2 * (rules->n + ninclude) + 32, sizeof(*argv));
+	if (!argv || !include)
 		child_fails("no memory for a command");
 	while (*rest)
 		argv[i++] = *rest++;
 	for (size_t k = 0; k < rules->n; k++) {
 		argv[i++] = (char *)"--file-policy";
 		argv[i++] = rules->item[k];
+	}
+	for (size_t k = 0; k < ninclude; k++) {
+		argv[i++] = (char *)"--include";
+		argv[i++] = include[k];
 	}
 	return argv;
 }
@@ -140,28 +147,29 @@ __attribute__((noreturn)) static void child(const struct ckpti_node *n, const st
 	if (mkdir(pins, 0700) < 0 && errno != EEXIST)
 		child_fails("cannot make '%s': %s", pins, strerror(errno));
 
-	argv = command(n, (char *[]){cpr,
-				     (char *)"-c",
-				     (char *)"-f",
-				     (char *)"-q",
-				     (char *)(n->round.kill ? "-k" : "-g"),
-				     (char *)"--api-result",
-				     result_fd,
-				     (char *)"--drive",
-				     drive_fd,
-				     (char *)"--drive-timeout",
-				     limit,
-				     (char *)"--timeout",
-				     timeout,
-				     (char *)"--keep",
-				     (char *)"1",
-				     (char *)"--copy-limit",
-				     copy,
-				     (char *)"--pins",
-				     pins,
-				     (char *)"-p",
-				     pid,
-				     NULL});
+	argv = command(n, t,
+		       (char *[]){cpr,
+				  (char *)"-c",
+				  (char *)"-f",
+				  (char *)"-q",
+				  (char *)(n->round.kill ? "-k" : "-g"),
+				  (char *)"--api-result",
+				  result_fd,
+				  (char *)"--drive",
+				  drive_fd,
+				  (char *)"--drive-timeout",
+				  limit,
+				  (char *)"--timeout",
+				  timeout,
+				  (char *)"--keep",
+				  (char *)"1",
+				  (char *)"--copy-limit",
+				  copy,
+				  (char *)"--pins",
+				  pins,
+				  (char *)"-p",
+				  pid,
+				  NULL});
 	while (argv[i])
 		i++;
 	if (held) {
@@ -326,11 +334,16 @@ bool ckpti_part_read(struct ckpti_task *t)
 
 static void explain(struct ckpti_part *p, int status)
 {
-	ssize_t got = pread(p->errors, p->text, sizeof(p->text) - 1, 0);
+	char text[8192];
+	const char *line = text;
+	ssize_t got = pread(p->errors, text, sizeof(text) - 1, 0);
 
 	p->error = -EIO;
-	if (got > 0) {
-		p->text[strcspn(p->text, "\n")] = 0;
+	text[got > 0 ? got : 0] = 0;
+	while (strncmp(line, CKPTI_NODE_NOTE, strlen(CKPTI_NODE_NOTE)) == 0)
+		line = strchrnul(line, '\n') + (strchr(line, '\n') != NULL);
+	if (*line) {
+		(void)snprintf(p->text, sizeof(p->text), "%.*s", (int)strcspn(line, "\n"), line);
 		return;
 	}
 	(void)snprintf(p->text, sizeof(p->text),

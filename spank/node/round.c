@@ -169,6 +169,7 @@ static void take_round(struct ckpti_node *n, const struct ckpti_kv *kv)
 	rd->number = ckpti_kv_get_u64(kv, "round", 0);
 	rd->kill = ckpti_kv_get_u64(kv, "kill", 0) != 0;
 	rd->keep = (unsigned)ckpti_kv_get_u64(kv, "keep", 1);
+	(void)snprintf(rd->include, sizeof(rd->include), "%s", ckpti_kv_get(kv, "include", ""));
 	rd->writers = (unsigned)ckpti_kv_get_u64(kv, "writers", n->config.writers);
 	rd->muster_ms = (unsigned)ckpti_kv_get_u64(kv, "timeout_ms", MUSTER_DEFAULT);
 	/* A barrier is as far away as the slowest task of the step, which may be writing its memory.  The
@@ -241,14 +242,16 @@ static void send_durable(struct ckpti_node *n)
 		if (!p || p->state == CKPTI_PART_ENDED)
 			continue;
 		len = snprintf(key, sizeof(key), "task.%u.", t->rank);
-#define PUT(name, value)                                                  \
-	(void)snprintf(key + len, sizeof(key) - (size_t)len, "%s", name); \
-	ckpti_kv_set_u64(&kv, key, value)
+#define PUT(name, value)                                                   \
+	((void)snprintf(key + len, sizeof(key) - (size_t)len, "%s", name), \
+	 ckpti_kv_set_u64(&kv, key, value))
 		PUT("gen", p->gen);
 		PUT("pid", (uint64_t)t->pid);
 		PUT("procs", p->procs);
 		PUT("threads", p->threads);
 		PUT("stored", p->stored);
+		if (ckpti_include_tell(n, p))
+			PUT("puts", 1);
 		PUT("stop_us", p->stop_us);
 		PUT("durable_us", p->durable_us);
 #undef PUT

@@ -23,7 +23,6 @@ struct row {
 	const char *srun_env, *sbatch_env;
 	const char *hand_on; /* name between sbatch and srun */
 	bool (*good)(const char *text);
-	const char *refusal; /* why it cannot be given, and what to do */
 	char *value;
 	bool from_env;
 };
@@ -47,6 +46,12 @@ static bool good_pattern(const char *text)
 static bool good_path(const char *text)
 {
 	return text[0] && strlen(text) < PATH_MAX;
+}
+
+/* Patterns with commas between. */
+static bool good_globs(const char *text)
+{
+	return text[strspn(text, ",")] && strlen(text) < PATH_MAX && !strpbrk(text, "\n\r");
 }
 
 static bool good_keep(const char *text)
@@ -74,9 +79,9 @@ static struct row rows[] = {
 	{ROW(CKPTI_OPT_KEEP, "checkpoint-keep", "n", "number of checkpoints to keep"),
 	 .good = good_keep},
 	{ROW(CKPTI_OPT_FRESH, "checkpoint-fresh", NULL, "start anew although there is a checkpoint"), .good = NULL},
-	{ROW(CKPTI_OPT_INCLUDE, "checkpoint-include", "glob", "refused: files that no task has open are not saved"),
-	 .refusal = "files that no task has open cannot be saved; keep them on a shared file system, or let a task "
-		    "hold them open"},
+	{ROW(CKPTI_OPT_INCLUDE, "checkpoint-include", "glob,...", "save these files although no task has them open"),
+	 .srun_env = "SLURM_CHECKPOINT_INCLUDE", .sbatch_env = "SBATCH_CHECKPOINT_INCLUDE",
+	 .hand_on = "CKPT_INCLUDE", .good = good_globs},
 	{ROW(CKPTI_OPT_SKIP_DONE, "checkpoint-skip-done", NULL, "do not run steps again that have ended"), .good = NULL},
 };
 /* clang-format on */
@@ -124,10 +129,6 @@ static int option_given(int val, const char *text, int remote)
 		text = "";
 	if (!text)
 		return -1;
-	if (row->refusal) {
-		slurm_error("--%s: %s", row->option.name, row->refusal);
-		return -1;
-	}
 	if (row->good && !row->good(text)) {
 		slurm_error("Invalid --%s specification: %s", row->option.name, text);
 		return -1;

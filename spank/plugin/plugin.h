@@ -107,6 +107,7 @@ struct ckpti_restore {
 	const struct ckpti_plugin_conf *conf;
 	const char *manifest; /* SLURM_CKPT_RESTORE */
 	const char *pids;     /* SLURM_CKPT_PIDS */
+	uint32_t epoch;       /* of this life */
 	uint32_t rank;
 	const struct ckpti_page *page;
 	struct ckpti_slot *slot; /* in it */

@@ -103,32 +103,73 @@ static int open_building(const struct ckpti_restore *re)
 	return fd;
 }
 
-static void restart(spank_t sp, const struct ckpti_restore *re, uint32_t epoch, uint64_t generation)
+static char *marker(const struct ckpti_restore *re, uint32_t rank)
+{
+	int len = (int)(strrchr(re->manifest, '/') - re->manifest);
+	char *path = NULL;
+
+	if (asprintf(&path, "%.*s/life-%" PRIu32 "/" CKPTI_STEP_INCLUDE "put-%" PRIu32, len,
+		     re->manifest, re->epoch, rank) < 0)
+		fail(re, "no memory");
+	return path;
+}
+
+/* Tasks that have files of the whole step put them back before any task goes on.  The words of it for cpr;
+ * *n is how many there are. */
+static void add_meeting(const struct ckpti_restore *re, const struct ckpti_manifest *m, char **argv,
+			size_t *n)
+{
+	if (re->epoch == 0)
+		return;
+	for (uint32_t rank = 0; rank < m->ntasks; rank++) {
+		if (!m->task[rank].puts)
+			continue;
+		argv[(*n)++] = (char *)(uintptr_t)(rank == re->rank ? "--settled" : "--after");
+		argv[(*n)++] = marker(re, rank);
+	}
+}
+
+static void restart(spank_t sp, const struct ckpti_restore *re, const struct ckpti_manifest *m)
 {
 	static const char *const not_for_cpr[] = {"LD_PRELOAD", "LD_AUDIT", "CKPT_SET"};
-	char cpr[PATH_MAX], dir[PATH_MAX], number[24], ids[8] = "auto", ready[12], **env = NULL;
-	char *argv[] = {cpr,
-			(char *)(uintptr_t) "-r",
-			dir,
-			(char *)(uintptr_t) "--generation",
-			number,
-			(char *)(uintptr_t) "-q",
-			(char *)(uintptr_t) "--fenced",
-			(char *)(uintptr_t) "--ids",
-			ids,
-			(char *)(uintptr_t) "--api-ready",
-			ready,
-			NULL};
+	char cpr[PATH_MAX], dir[PATH_MAX], number[24], ids[8] = "auto", ready[12], launch[24],
+						       **env = NULL;
+	char *words[] = {cpr,
+			 (char *)(uintptr_t) "-r",
+			 dir,
+			 (char *)(uintptr_t) "--generation",
+			 number,
+			 (char *)(uintptr_t) "-q",
+			 (char *)(uintptr_t) "--fenced",
+			 (char *)(uintptr_t) "--ids",
+			 ids,
+			 (char *)(uintptr_t) "--launch",
+			 launch,
+			 (char *)(uintptr_t) "--api-ready",
+			 ready,
+			 NULL};
+	uint32_t job = 0, step = 0;
 	const char *slash = strrchr(re->manifest, '/');
+	const uint64_t generation = m->task[re->rank].generation;
+	size_t n = sizeof(words) / sizeof(words[0]) - 1;
+	char **argv = calloc(n + 2 * (size_t)m->ntasks + 1, sizeof(*argv));
 	int r;
 
+	if (!argv)
+		fail(re, "no memory");
 	if (!slash)
 		fail(re, "%s: not an absolute path", re->manifest);
+	memcpy(argv, words, n * sizeof(*argv));
+	add_meeting(re, m, argv, &n);
 	r = snprintf(dir, sizeof(dir), "%.*s/life-%" PRIu32 "/task-%" PRIu32,
-		     (int)(slash - re->manifest), re->manifest, epoch, re->rank);
+		     (int)(slash - re->manifest), re->manifest, m->epoch, re->rank);
 	if (r < 0 || (size_t)r >= sizeof(dir))
 		fail(re, "%s: too long", re->manifest);
 	(void)snprintf(cpr, sizeof(cpr), "%s/cpr", re->conf->bindir);
+	if (spank_get_item(sp, S_JOB_ID, &job) != ESPANK_SUCCESS ||
+	    spank_get_item(sp, S_JOB_STEPID, &step) != ESPANK_SUCCESS)
+		fail(re, "Slurm does not tell the number of the step");
+	(void)snprintf(launch, sizeof(launch), "%" PRIu32 ".%" PRIu32, job, step);
 	(void)snprintf(number, sizeof(number), "%" PRIu64, generation);
 	if (re->pids && strcmp(re->pids, "off") == 0)
 		(void)snprintf(ids, sizeof(ids), "new");
@@ -163,6 +204,6 @@ void ckpti_restore_become(spank_t sp, const struct ckpti_restore *re)
 	if (task->state == CKPTI_TASK_ENDED)
 		end_again(re, task->status);
 	else
-		restart(sp, re, m.epoch, task->generation);
+		restart(sp, re, &m);
 	_exit(EXIT_CANNOT_RUN);
 }

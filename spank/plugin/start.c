@@ -218,6 +218,7 @@ int ckpti_start_argv(spank_t sp, const struct ckpti_plugin_conf *conf, const cha
 	add_pair(&l, "--dir", ckpti_options_get(CKPTI_OPT_DIR));
 	add_pair(&l, "--restart-dir", ckpti_options_get(CKPTI_OPT_RESTART_DIR));
 	add_pair(&l, "--keep", ckpti_options_get(CKPTI_OPT_KEEP));
+	add_pair(&l, "--include", ckpti_options_get(CKPTI_OPT_INCLUDE));
 	if (ckpti_options_get(CKPTI_OPT_FRESH))
 		add(&l, "--fresh");
 	if (ckpti_options_get(CKPTI_OPT_SKIP_DONE))

@@ -334,7 +334,7 @@ static void begin(spank_t sp, const struct ckpti_plugin_conf *conf, struct ckpti
 		  uint32_t rank)
 {
 	struct ckpti_slot *slot = &page->slot[id];
-	char manifest[PATH_MAX], pids[16];
+	char manifest[PATH_MAX], pids[16], epoch[16];
 	struct ckpti_restore re = {.conf = conf, .rank = rank, .page = page, .slot = slot};
 	const char *why;
 
@@ -344,6 +344,8 @@ static void begin(spank_t sp, const struct ckpti_plugin_conf *conf, struct ckpti
 	re.manifest = get_env(sp, CKPTI_PLUGIN_ENV "RESTORE", manifest, sizeof(manifest));
 	re.pids = get_env(sp, CKPTI_PLUGIN_ENV "PIDS", pids, sizeof(pids));
 	if (re.manifest) {
+		if (get_env(sp, CKPTI_PLUGIN_ENV "EPOCH", epoch, sizeof(epoch)))
+			re.epoch = (uint32_t)strtoul(epoch, NULL, 10);
 		clean_env(sp);
 		ckpti_restore_become(sp, &re);
 	}

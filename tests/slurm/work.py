@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""usage: work.py OUT TICKS SECONDS [lives] [until=FILE] [ballast=MIB] [crash=segv|exit|memory]
+"""usage: work.py OUT TICKS SECONDS [lives] [until=FILE] [ballast=MIB] [crash=segv|exit|memory] [aside=PATH,...]
 
 One task of a step that can be told from one that was started again: a token that is made at the start
 and lies in memory only stands in every line of OUT.<rank>, and goes into the result.
 
 lives: writes the time and the number of each tick to OUT.<rank>.<host>-<start time of the process>, too,
 which is another file after each restart.  until: ends well before, when there is FILE.  crash: ends so as
-soon as it sees that it was restarted.
+soon as it sees that it was restarted.  aside: has a count in each PATH.<rank>, too, which it does not hold
+open; one that is not that of its memory is an error.
 """
 import hashlib
 import os
@@ -39,6 +40,20 @@ def tell(path, i):
     os.close(file)
 
 
+def aside(path, token, i):
+    """The file says what it did at the last tick, and then what it does at this one."""
+    if i > 1:
+        try:
+            with open(path, encoding="ascii") as file:
+                found = file.read()
+        except OSError as error:
+            found = str(error)
+        if found != f"{token} {i - 1}":
+            sys.exit(f"{path}: '{found}' at tick {i}")
+    with open(path, "w", encoding="ascii") as file:
+        file.write(f"{token} {i}")
+
+
 def crash(how):
     if how == "segv":
         signal.signal(signal.SIGSEGV, signal.SIG_DFL)
@@ -64,6 +79,8 @@ def main():
             if "crash" in more and process() != first:
                 crash(more["crash"])
             state = step(state, i)
+            for path in filter(None, more.get("aside", "").split(",")):
+                aside(f"{path}.{rank}", token, i)
             file.write(f"{i} {token} {socket.gethostname()}\n")
             if "lives" in more:
                 tell(f"{out}.{rank}.{process()}", i)

@@ -14,10 +14,11 @@
 
 #define RESERVE (8ULL << 20) /* kernel memory and the coordinator's own */
 
-int ckpti_budget_check(struct ckpti_set *set, struct ckpti_store *store, struct ckpti_err *err)
+int ckpti_budget_check(struct ckpti_set *set, struct ckpti_store *store, uint64_t more,
+		       struct ckpti_err *err)
 {
 	const char *path = ckpti_store_path(store);
-	uint64_t need = RESERVE, room, limit, least = CKPTI_ROOM_NO_LIMIT;
+	uint64_t need = RESERVE + more, room, limit, least = CKPTI_ROOM_NO_LIMIT;
 	struct statfs fs;
 
 	for (size_t i = 0; i < set->n; i++)

@@ -166,6 +166,8 @@ static int build(struct ckpti_life *life, struct ckpti_err *err)
 		ckpti_tree_limits(life);
 	if (r == 0)
 		r = ckpti_life_settle(life, err);
+	if (r == 0)
+		r = ckpti_life_meet(life, err);
 	ckpti_trace_phase("settle", 0);
 	return r;
 }

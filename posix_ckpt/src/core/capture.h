@@ -88,8 +88,9 @@ int ckpti_snap_write(struct ckpti_snap *s, struct ckpti_job *job, size_t n, stru
 /* Records of pinned files and shared objects; after the processes go on. */
 int ckpti_snap_pins(struct ckpti_snap *s, bool all, struct ckpti_err *err);
 
-/* budget.c: -ENOSPC when writing the statefile would get the processes killed. */
-int ckpti_budget_check(struct ckpti_set *set, struct ckpti_store *store, struct ckpti_err *err);
+/* budget.c: -ENOSPC when writing the statefile, memory and `more` bytes, would get the processes killed. */
+int ckpti_budget_check(struct ckpti_set *set, struct ckpti_store *store, uint64_t more,
+		       struct ckpti_err *err);
 
 /* machine.c */
 int ckpti_machine_record(struct ckpti_image *img, struct ckpti_err *err);

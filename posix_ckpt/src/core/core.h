@@ -59,6 +59,11 @@ struct ckpti_create_req {
 	void *phase_arg;
 	const struct ckpti_file_rule *rules; /* what becomes of open files at a restart */
 	size_t nrules;
+	const char *const *include; /* globs of files to be saved that nobody has open */
+	size_t ninclude;
+	/* What the user should know and what is no error, a line each; may be NULL. */
+	void (*note)(void *arg, const char *text);
+	void *note_arg;
 };
 
 struct ckpti_create_result {
@@ -91,6 +96,10 @@ struct ckpti_restart_req {
 	bool quiet;
 	const struct ckpti_relocation *reloc;
 	size_t nreloc;
+	const char *launch;       /* what is restarted together on this host; NULL: this alone */
+	const char *settled;      /* a file to make when files have been put back; NULL: none */
+	const char *const *after; /* and those of others to wait for, before the processes go on */
+	size_t nafter;
 	ckpti_progress_f progress;
 	void *progress_arg;
 	/* Called once when the tree runs, with the root's pid as the caller sees it. */

@@ -25,8 +25,14 @@
 #include "core/registry.h"
 #include "core/supervisor.h"
 #include "core/trace.h"
+#include "state/include.h"
 
 #define COPY_LIMIT_DEFAULT (64ULL << 20)
+
+static uint64_t copy_limit(const struct ckpti_create_req *req)
+{
+	return req->copy_limit ? req->copy_limit : COPY_LIMIT_DEFAULT;
+}
 
 void ckpti_snap_init(struct ckpti_snap *s, struct ckpti_set *set, struct ckpti_store *store)
 {
@@ -37,7 +43,7 @@ void ckpti_snap_init(struct ckpti_snap *s, struct ckpti_set *set, struct ckpti_s
 	s->cap.img = &s->img;
 	s->cap.store = store;
 	s->cap.content_fd = -1;
-	s->cap.copy_limit = set->req->copy_limit ? set->req->copy_limit : COPY_LIMIT_DEFAULT;
+	s->cap.copy_limit = copy_limit(set->req);
 	s->cap.rules = set->req->rules;
 	s->cap.nrules = set->req->nrules;
 	s->locks = ckpti_locks_new();
@@ -210,6 +216,70 @@ static int all_stand_still(const struct ckpti_set *set, struct ckpti_err *err)
 	return 0;
 }
 
+/* ---- files that nobody has open ----------------------------------------------------------- */
+
+static struct ckpti_include what_to_include(const struct ckpti_set *set)
+{
+	const struct ckpti_create_req *req = set->req;
+
+	return (struct ckpti_include){
+		.glob = req->include,
+		.n = req->ninclude,
+		.copy_limit = copy_limit(req),
+		.note = req->note,
+		.note_arg = req->note_arg,
+	};
+}
+
+static int directory_of_root(const struct ckpti_set *set, char ret[PATH_MAX], struct ckpti_err *err)
+{
+	int pid = set->root ? set->root : set->member[0].info.pid;
+	int r = (int)ckpti_procfs_link(pid, "cwd", ret);
+
+	return r < 0 ? ckpti_err(err, r, "the working directory of process %d cannot be read: %s",
+				 pid, strerror(-r))
+		     : 0;
+}
+
+static int add_size(void *arg, const char *path, int fd, const struct stat *st,
+		    struct ckpti_err *err)
+{
+	uint64_t *sum = arg;
+
+	(void)path;
+	(void)fd;
+	(void)err;
+	*sum += (uint64_t)st->st_size;
+	return 0;
+}
+
+/* Before anybody stops: is a file among them that cannot be saved, and how much is it? */
+static int look_at_included(const struct ckpti_set *set, uint64_t *ret_bytes, struct ckpti_err *err)
+{
+	struct ckpti_include in = what_to_include(set);
+	char cwd[PATH_MAX];
+	int r;
+
+	*ret_bytes = 0;
+	if (!in.n)
+		return 0;
+	in.note = NULL; /* told when they are saved */
+	r = directory_of_root(set, cwd, err);
+	return r < 0 ? r : ckpti_include_find(&in, cwd, add_size, ret_bytes, err);
+}
+
+static int snap_included(struct ckpti_snap *s, struct ckpti_err *err)
+{
+	const struct ckpti_include in = what_to_include(s->set);
+	char cwd[PATH_MAX];
+	int r;
+
+	if (!in.n)
+		return 0;
+	r = directory_of_root(s->set, cwd, err);
+	return r < 0 ? r : ckpti_include_save(&s->cap, &in, cwd, err);
+}
+
 /* Everything between first in and last out. */
 static int capture(struct ckpti_snap *s, struct ckpti_err *err)
 {
@@ -224,6 +294,8 @@ static int capture(struct ckpti_snap *s, struct ckpti_err *err)
 		r = ckpti_snap_memory(s, err);
 	if (r == 0)
 		r = ckpti_snap_objects(s, err);
+	if (r == 0)
+		r = snap_included(s, err);
 	stamp_clocks(s);
 	if (r == 0)
 		r = ckpti_store_datafile_done(s->store, s->cap.content_file, s->cap.content_end,
@@ -295,6 +367,11 @@ static void raise_limits(void)
 /* A dry run asks the same questions as the muster, of processes that run on. */
 static int dry_run(struct ckpti_set *set, struct ckpti_create_result *ret, struct ckpti_err *err)
 {
+	uint64_t included;
+	int look = look_at_included(set, &included, err);
+
+	if (look < 0)
+		return look;
 	for (size_t i = 0; i < set->n; i++) {
 		struct ckpti_member *m = &set->member[i];
 		int r = m->state == CKPTI_MEMBER_ZOMBIE
@@ -325,8 +402,11 @@ static int stop_and_capture(struct ckpti_snap *s, const struct ckpti_create_resu
 			    struct ckpti_err *err)
 {
 	struct ckpti_set *set = s->set;
-	int r = ckpti_budget_check(set, s->store, err);
+	uint64_t included;
+	int r = look_at_included(set, &included, err);
 
+	if (r == 0)
+		r = ckpti_budget_check(set, s->store, included, err);
 	if (r == 0)
 		r = open_content(s, err);
 	if (r == 0)

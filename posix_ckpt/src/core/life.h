@@ -85,6 +85,8 @@ int ckpti_life_objects(struct ckpti_life *life, struct ckpti_err *err);
 /* Descriptor of a data file of the image, -1 when there is none of that id. */
 int ckpti_life_data_fd(const struct ckpti_life *life, uint32_t id);
 int ckpti_life_settle(struct ckpti_life *life, struct ckpti_err *err);
+/* meet.c: say that this is done, and wait for others whom the launcher has named. */
+int ckpti_life_meet(struct ckpti_life *life, struct ckpti_err *err);
 void ckpti_life_close_objects(struct ckpti_life *life);
 
 /* rebuild_shm.c: one object of shared memory. */

@@ -155,6 +155,7 @@ int ckpti_life_check(struct ckpti_life *life, struct ckpti_err *err)
 	rb->clone = life->req->clone;
 	rb->reloc = life->req->reloc;
 	rb->nreloc = life->req->nreloc;
+	rb->launch = life->req->launch;
 	r = collect(life, err);
 	rb->generation = life->set.generation;
 	if (r == 0)
@@ -333,7 +334,9 @@ int ckpti_life_objects(struct ckpti_life *life, struct ckpti_err *err)
 		(void)setrlimit(RLIMIT_NOFILE, &lim);
 	}
 	rb->shm_fd = ckpti_shm_fd;
-	need = (int)(life->ndata + life->nshm + rb->ndesc) + SPARE_NUMBERS;
+	need = (int)(life->ndata + life->nshm) + SPARE_NUMBERS;
+	for (size_t i = 0; i < rb->ndesc; i++)
+		need += !ckpti_redesc_is_included(&rb->desc[i]);
 	next = find_gap(life, need);
 	if (next < 0)
 		return oom(err);

@@ -346,6 +346,8 @@ struct ckpti_r_obj_file {
 	uint32_t gone;   /* 1: no name left in the file system */
 	uint32_t policy; /* enum ckpt_file_action of ckpt.h, 0: default */
 	uint32_t pad;
+	uint32_t included; /* 1: no process has it open; saved because the user asked for it */
+	uint32_t pad2;
 	/* string: path */
 };
 

@@ -52,8 +52,7 @@ static int file_probe(const struct ckpti_desc *d, struct ckpti_err *err)
 	return 1;
 }
 
-/* In memory: its content does not survive a reboot, so the limit does not apply. */
-static bool volatile_fs(int fd)
+bool ckpti_fd_volatile(int fd)
 {
 	struct statfs fs;
 
@@ -108,8 +107,7 @@ static int save_content(struct ckpti_capture *cap, struct ckpti_desc *d, uint64_
 	return 0;
 }
 
-/* What the user wants to become of the file. */
-static int policy_of(const struct ckpti_capture *cap, const char *path)
+int ckpti_file_policy(const struct ckpti_capture *cap, const char *path)
 {
 	for (size_t i = 0; i < cap->nrules; i++)
 		if (fnmatch(cap->rules[i].glob, path, 0) == 0)
@@ -121,7 +119,7 @@ static int policy_of(const struct ckpti_capture *cap, const char *path)
 static bool needs_copy(const struct ckpti_desc *d, const struct ckpti_r_obj_file *rec)
 {
 	return rec->gone || rec->policy == CKPT_FILE_REPLACE ||
-	       rec->policy == CKPT_FILE_SUBSTITUTE || volatile_fs(d->fd);
+	       rec->policy == CKPT_FILE_SUBSTITUTE || ckpti_fd_volatile(d->fd);
 }
 
 static int file_save(struct ckpti_capture *cap, struct ckpti_desc *d, struct ckpti_err *err)
@@ -139,7 +137,7 @@ static int file_save(struct ckpti_capture *cap, struct ckpti_desc *d, struct ckp
 	if (fstat(d->fd, &st) < 0)
 		return ckpti_desc_err(d, err, -errno, "cannot be read: %s", strerror(errno));
 	rec.gone = ckpti_desc_path(d, path);
-	rec.policy = (uint32_t)policy_of(cap, path);
+	rec.policy = (uint32_t)ckpti_file_policy(cap, path);
 	if (!(d->oflags & O_PATH)) {
 		pos = lseek(d->fd, 0, SEEK_CUR);
 		if (pos < 0)
@@ -199,8 +197,7 @@ static int take(struct ckpti_redesc *d, const struct ckpti_file *f, int fd, stru
 	return 0;
 }
 
-/* An empty file with a name of its own, for MAKE. */
-static int make_named(const struct ckpti_file *f)
+int ckpti_file_make_named(const struct ckpti_file *f)
 {
 	int fd, r;
 
@@ -263,7 +260,7 @@ static int open_all(struct ckpti_rebuild *rb, const struct ckpti_file *f, int ma
 		r = ckpti_file_get(rb, d, &g, err);
 		if (r < 0)
 			return r;
-		if (!same_file(f, g))
+		if (!same_file(f, g) || g->rec.included)
 			continue;
 		r = ckpti_fd_reopen(made, (int)g->rec.o.oflags & OPEN_FLAGS);
 		if (r < 0)
@@ -276,36 +273,51 @@ static int open_all(struct ckpti_rebuild *rb, const struct ckpti_file *f, int ma
 	return 0;
 }
 
+int ckpti_file_set_attributes(const struct ckpti_file *f, int fd, struct ckpti_err *err)
+{
+	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}};
+
+	/* Owner first: it clears set-user-id bits.  Only root can give files away. */
+	if ((fchown(fd, f->rec.uid, f->rec.gid) < 0 && errno != EPERM) ||
+	    fchmod(fd, f->rec.mode) < 0)
+		return ckpti_err_obj(err, -errno, 0, f->path,
+				     "cannot set owner and mode of '%.200s': %s", f->path,
+				     strerror(errno));
+	times[1].tv_sec = f->rec.mtime_ns / NSEC;
+	times[1].tv_nsec = f->rec.mtime_ns % NSEC;
+	(void)futimens(fd, times);
+	return 0;
+}
+
 /* MAKE and UNNAMED: a new file from saved content. */
 static int remake(struct ckpti_rebuild *rb, const struct ckpti_file *f, struct ckpti_err *err)
 {
-	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}};
 	bool named = f->plan == CKPTI_FILE_MAKE;
 	int fd, r;
 
-	fd = named ? make_named(f) : make_unnamed(rb, f);
+	fd = named ? ckpti_file_make_named(f) : make_unnamed(rb, f);
 	if (fd < 0)
 		return ckpti_err_obj(err, fd, 0, f->path, "cannot make '%.200s' anew: %s", f->path,
 				     strerror(-fd));
 	r = ckpti_content_restore(rb, (uint32_t)f->rec.content, fd, err);
 	if (r == 0)
 		r = open_all(rb, f, fd, err);
-	if (r < 0)
-		goto out;
-	/* Owner first: it clears set-user-id bits.  Only root can give files away. */
-	if ((fchown(fd, f->rec.uid, f->rec.gid) < 0 && errno != EPERM) ||
-	    fchmod(fd, f->rec.mode) < 0)
-		r = ckpti_err_obj(err, -errno, 0, f->path,
-				  "cannot set owner and mode of '%.200s': %s", f->path,
-				  strerror(errno));
-	times[1].tv_sec = f->rec.mtime_ns / NSEC;
-	times[1].tv_nsec = f->rec.mtime_ns % NSEC;
-	(void)futimens(fd, times);
-out:
+	if (r == 0)
+		r = ckpti_file_set_attributes(f, fd, err);
 	if (r < 0 && named)
 		(void)unlink(f->path);
 	(void)close(fd);
 	return r;
+}
+
+bool ckpti_redesc_is_included(const struct ckpti_redesc *d)
+{
+	struct ckpti_r_obj_file rec;
+
+	if (d->rec.type != CKPTI_R_OBJ_FILE)
+		return false;
+	CKPTI_FIXED(&d->rec, &rec);
+	return rec.included;
 }
 
 static int file_restore(struct ckpti_rebuild *rb, struct ckpti_redesc *d, struct ckpti_err *err)
@@ -316,7 +328,7 @@ static int file_restore(struct ckpti_rebuild *rb, struct ckpti_redesc *d, struct
 	if (d->fd >= 0)
 		return 0;
 	r = ckpti_file_get(rb, d, &f, err);
-	if (r < 0)
+	if (r < 0 || f->rec.included)
 		return r;
 	if (f->plan == CKPTI_FILE_MAKE || f->plan == CKPTI_FILE_UNNAMED)
 		return remake(rb, f, err);

@@ -133,7 +133,7 @@ static int plan_named(struct ckpti_rebuild *rb, struct ckpti_file *f, struct ckp
 	struct stat st;
 
 	usage(rb, f, &written, &at_end);
-	if (rb->clone && ckpti_oflags_write(f->rec.o.oflags) && !f->relocated &&
+	if (rb->clone && !f->rec.included && ckpti_oflags_write(f->rec.o.oflags) && !f->relocated &&
 	    f->rec.policy != CKPT_FILE_SUBSTITUTE)
 		return ckpti_err_obj(
 			err, -EEXIST, 0, f->path,
@@ -154,10 +154,14 @@ static int plan_named(struct ckpti_rebuild *rb, struct ckpti_file *f, struct ckp
 				     "'%.200s' is no regular file any more", f->path);
 
 	f->plan = CKPTI_FILE_OPEN;
+	if (f->rec.included && rb->clone && !f->relocated)
+		return 0;
 	if (ckpti_file_pseudo(f->path) || (f->rec.o.oflags & O_PATH))
 		return 0;
 	if (f->rec.policy == CKPT_FILE_MERGE || f->rec.policy == CKPT_FILE_IGNORE ||
 	    f->rec.policy == CKPT_FILE_APPEND)
+		return 0;
+	if (f->rec.policy == CKPT_FILE_SUBSTITUTE && f->rec.included)
 		return 0;
 	if (f->rec.policy == CKPT_FILE_SUBSTITUTE) {
 		f->plan = CKPTI_FILE_UNNAMED;

@@ -28,6 +28,21 @@ int ckpti_file_get(struct ckpti_rebuild *rb, struct ckpti_redesc *d, struct ckpt
 /* The point of no return: see file_settle.c. */
 int ckpti_file_settle(struct ckpti_rebuild *rb, struct ckpti_redesc *d, struct ckpti_err *err);
 
+/* The same for a file that no process has open: file_included.c. */
+int ckpti_file_settle_included(struct ckpti_rebuild *rb, const struct ckpti_file *f,
+			       struct ckpti_err *err);
+
+/* What the user wants to become of the file. */
+int ckpti_file_policy(const struct ckpti_capture *cap, const char *path);
+/* An empty file with a name of its own, for MAKE.  fd or -errno. */
+int ckpti_file_make_named(const struct ckpti_file *f);
+/* Owner, mode and time of a file that was made. */
+int ckpti_file_set_attributes(const struct ckpti_file *f, int fd, struct ckpti_err *err);
+/* Bring the open file back to its recorded state and time, and keep what it holds now; does nothing when it
+ * is there already, as the second description of a file finds it. */
+int ckpti_file_fit(struct ckpti_rebuild *rb, const struct ckpti_file *f, int fd,
+		   struct ckpti_err *err);
+
 /* Files the kernel makes up as they are read: no content to save, nothing to put back. */
 bool ckpti_file_pseudo(const char *path);
 

@@ -76,9 +76,8 @@ int ckpti_file_keep(struct ckpti_rebuild *rb, const char *path, int fd, const st
 	return keep(rb, path, fd, st, 0, "old", err);
 }
 
-/* Bring the open file back to its recorded state; does nothing when it is there already, as the
- * second description of a file finds it. */
-static int fit(struct ckpti_rebuild *rb, const struct ckpti_file *f, int fd, struct ckpti_err *err)
+static int put_back(struct ckpti_rebuild *rb, const struct ckpti_file *f, int fd,
+		    struct ckpti_err *err)
 {
 	int r, equal = 1;
 	struct stat st;
@@ -112,14 +111,30 @@ static int fit(struct ckpti_rebuild *rb, const struct ckpti_file *f, int fd, str
 	return r;
 }
 
-int ckpti_file_settle(struct ckpti_rebuild *rb, struct ckpti_redesc *d, struct ckpti_err *err)
+int ckpti_file_fit(struct ckpti_rebuild *rb, const struct ckpti_file *f, int fd,
+		   struct ckpti_err *err)
 {
 	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}};
+	int r = put_back(rb, f, fd, err);
+
+	if (r < 0)
+		return r;
+	/* So that make and the like see it as old as it is; not ours to set when the owner differs. */
+	times[1].tv_sec = f->rec.mtime_ns / NSEC;
+	times[1].tv_nsec = f->rec.mtime_ns % NSEC;
+	(void)futimens(fd, times);
+	return 0;
+}
+
+int ckpti_file_settle(struct ckpti_rebuild *rb, struct ckpti_redesc *d, struct ckpti_err *err)
+{
 	struct ckpti_file *f;
 	struct stat a, b;
 	int fd, r;
 
 	r = ckpti_file_get(rb, d, &f, err);
+	if (r == 0 && f->rec.included)
+		return ckpti_file_settle_included(rb, f, err);
 	if (r < 0 || f->plan != CKPTI_FILE_FIT)
 		return r;
 	fd = open(f->path, O_RDWR | O_CLOEXEC | O_NOCTTY);
@@ -132,13 +147,7 @@ int ckpti_file_settle(struct ckpti_rebuild *rb, struct ckpti_redesc *d, struct c
 				  "'%.200s' was replaced during the restart", f->path);
 		goto out;
 	}
-	r = fit(rb, f, fd, err);
-	if (r < 0)
-		goto out;
-	/* So that make and the like see it as old as it is; not ours to set when the owner differs. */
-	times[1].tv_sec = f->rec.mtime_ns / NSEC;
-	times[1].tv_nsec = f->rec.mtime_ns % NSEC;
-	(void)futimens(fd, times);
+	r = ckpti_file_fit(rb, f, fd, err);
 out:
 	(void)close(fd);
 	return r;

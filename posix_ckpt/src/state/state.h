@@ -83,6 +83,7 @@ struct ckpti_rebuild {
 	bool clone; /* a second life beside the first: outputs must not be shared */
 	const struct ckpti_relocation *reloc;
 	size_t nreloc;
+	const char *launch; /* what is restarted together on this host; NULL: this alone */
 	int (*shm_fd)(struct ckpti_rebuild *rb, uint32_t shm); /* fd of a rebuilt SHM object */
 };
 
@@ -121,6 +122,8 @@ int ckpti_obj_apply(int fd, const struct ckpti_obj *o);                 /* F_SET
 /* `attach` of rows that need no more than F_SETOWN_EX, which only the owning process may do. */
 int ckpti_obj_attach(struct ckpti_rebuild *rb, struct ckpti_redesc *d, int pid,
 		     struct ckpti_err *err);
+/* A file that no process has open: nobody refers to it, and it is never opened. */
+bool ckpti_redesc_is_included(const struct ckpti_redesc *d);
 struct ckpti_redesc *ckpti_redesc_by_id(struct ckpti_rebuild *rb, uint32_t id);
 /* Path after relocations; out has PATH_MAX bytes. */
 const char *ckpti_relocate(const struct ckpti_rebuild *rb, const char *path, char *out);

@@ -37,6 +37,8 @@ int ckpti_extents_save(struct ckpti_capture *cap, int fd, uint64_t size, uint32_
 
 /* A description of its own for the file behind fd.  New fd or -errno. */
 int ckpti_fd_reopen(int fd, int flags);
+/* Is the file in memory?  Its content does not survive a reboot, so no limit applies. */
+bool ckpti_fd_volatile(int fd);
 /* Copy len bytes from in at `from` to out at `to`; neither offset moves. */
 int ckpti_fd_copy(int in, uint64_t from, int out, uint64_t to, uint64_t len);
 /* pwrite() all of it.  0 or -errno. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* usage: plugin_manifest EPOCH STATE... -- a manifest on stdout; for each rank gGENERATION or sSTATUS */
+/* usage: plugin_manifest EPOCH STATE... -- a manifest on stdout; for each rank gGENERATION, pGENERATION or sSTATUS */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -21,8 +21,9 @@ int main(int argc, char *argv[])
 	for (uint32_t i = 0; i < m.ntasks; i++) {
 		const char *what = argv[2 + i];
 
-		if (what[0] == 'g') {
+		if (what[0] == 'g' || what[0] == 'p') {
 			m.task[i].state = CKPTI_TASK_LIVE;
+			m.task[i].puts = what[0] == 'p';
 			m.task[i].generation = (uint64_t)atoi(what + 1);
 		} else {
 			m.task[i].state = CKPTI_TASK_ENDED;
