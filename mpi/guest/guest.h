@@ -47,6 +47,7 @@ struct ckpti_guest_thread {
 	uint64_t guest_fs; /* of the TCB that it borrows */
 	uint64_t app_fs;   /* its own */
 	int depth;         /* entered and not yet left */
+	int colls;         /* collective calls that it is in: shim/coll.h */
 	int tid;
 	void *parked;                    /* the guest's name for the owner of the TCB; NULL: main */
 	struct ckpti_guest_thread *next; /* of all; under the lock of thread.c */
@@ -155,6 +156,8 @@ void ckpti_guest_fd_close(int fd);
 bool ckpti_guest_has_task(int tid);
 /* A thread that is inside, -1 if it is not known which; 0: none.  Sure only while all threads stand. */
 int ckpti_guest_inside(void);
+/* Collective calls that threads are in. */
+int ckpti_guest_colls(void);
 
 /* ---- crossing ------------------------------------------------------------------------------- */
 

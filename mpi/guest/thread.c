@@ -197,6 +197,17 @@ int ckpti_guest_inside(void)
 	return 0;
 }
 
+int ckpti_guest_colls(void)
+{
+	int n = 0;
+
+	(void)pthread_mutex_lock(&lock);
+	for (struct ckpti_guest_thread *t = all; t; t = t->next)
+		n += __atomic_load_n(&t->colls, __ATOMIC_ACQUIRE);
+	(void)pthread_mutex_unlock(&lock);
+	return n;
+}
+
 /* The list of robust futexes that each thread shows to the kernel lies beside its TCB. */
 bool ckpti_guest_has_task(int tid)
 {

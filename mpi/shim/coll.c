@@ -25,7 +25,8 @@ struct waiter {
 	struct waiter *next;
 };
 
-int ckpti_mpi_colls_inside, ckpti_mpi_epochs;
+int ckpti_mpi_epochs;
+bool ckpti_mpi_many;
 struct ckpti_mpi_coll *ckpti_mpi_last_coll;
 bool ckpti_mpi_dynamic;
 
@@ -47,7 +48,7 @@ static bool may_pass(struct waiter *w)
 	if (gate != CKPTI_MPI_OPEN && !(c ? c->seq < c->target : w->pass))
 		return false;
 	if (c) {
-		(void)__atomic_add_fetch(&c->seq, 1, __ATOMIC_RELAXED);
+		ckpti_mpi_count(&c->seq);
 		c->call = w->call;
 		ckpti_mpi_last_coll = c;
 	}
@@ -71,7 +72,7 @@ static void leave_list(struct waiter *w)
 	*at = w->next;
 }
 
-/* The claim and the count of those inside are the caller's: given up while it waits. */
+/* Both claims are the caller's: given up while it waits. */
 void ckpti_mpi_coll_wait(struct ckpti_guest_thread *self, struct ckpti_mpi_coll *c,
 			 const char *call)
 {
@@ -84,21 +85,21 @@ void ckpti_mpi_coll_wait(struct ckpti_guest_thread *self, struct ckpti_mpi_coll 
 	/* From a user's function that a call has called: what has passed goes through. */
 	if (self->depth > 1) {
 		if (c)
-			(void)__atomic_add_fetch(&c->seq, 1, __ATOMIC_RELAXED);
+			ckpti_mpi_count(&c->seq);
 		return;
 	}
 	(void)pthread_mutex_lock(&lock);
 	w.next = waiters;
 	waiters = &w;
 	while (!(pass = may_pass(&w))) {
-		(void)__atomic_sub_fetch(&ckpti_mpi_colls_inside, 1, __ATOMIC_SEQ_CST);
+		ckpti_mpi_coll_claim(self, -1);
 		(void)pthread_mutex_unlock(&lock);
 		self->depth--;
 		progress();
 		(void)nanosleep(&step, NULL);
 		self = ckpti_mpi_call_begin();
 		(void)pthread_mutex_lock(&lock);
-		(void)__atomic_add_fetch(&ckpti_mpi_colls_inside, 1, __ATOMIC_SEQ_CST);
+		ckpti_mpi_coll_claim(self, 1);
 	}
 	leave_list(&w);
 	(void)pthread_mutex_unlock(&lock);
@@ -172,7 +173,7 @@ size_t ckpti_mpi_colls_report(struct ckpti_mpi_count **ret, bool *ret_whole, boo
 	size_t n = 0;
 
 	(void)pthread_mutex_lock(&lock);
-	inside = __atomic_load_n(&ckpti_mpi_colls_inside, __ATOMIC_SEQ_CST);
+	inside = ckpti_guest_colls();
 	epochs = __atomic_load_n(&ckpti_mpi_epochs, __ATOMIC_SEQ_CST);
 	*ret_whole = inside == 0 && epochs == 0;
 	*ret_waiting = waiters != NULL;

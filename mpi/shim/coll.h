@@ -39,11 +39,22 @@ struct ckpti_mpi_coll {
 	struct ckpti_mpi_coll *next; /* of all; under the lock of coll.c */
 };
 
-/* Threads in a collective call or about to look at the gate; epochs that must end before a cut. */
-extern int ckpti_mpi_colls_inside, ckpti_mpi_epochs;
+extern int ckpti_mpi_epochs;                       /* that must end before a cut */
 extern struct ckpti_mpi_coll *ckpti_mpi_last_coll; /* for messages: may be gone */
 /* Processes that are not in MPI_COMM_WORLD have come in. */
 extern bool ckpti_mpi_dynamic;
+
+/* Several threads may be in MPI: MPI_THREAD_MULTIPLE. */
+extern bool ckpti_mpi_many;
+
+/* A locked instruction costs as much as all else that is done for a message. */
+static inline void ckpti_mpi_count(uint64_t *counter)
+{
+	if (__builtin_expect(ckpti_mpi_many, 0))
+		(void)__atomic_add_fetch(counter, 1, __ATOMIC_RELAXED);
+	else
+		__atomic_store_n(counter, *counter + 1, __ATOMIC_RELAXED);
+}
 
 static inline struct ckpti_mpi_coll *ckpti_mpi_coll(const void *handle)
 {
@@ -53,17 +64,24 @@ static inline struct ckpti_mpi_coll *ckpti_mpi_coll(const void *handle)
 void ckpti_mpi_coll_wait(struct ckpti_guest_thread *self, struct ckpti_mpi_coll *c,
 			 const char *call);
 
+static inline void ckpti_mpi_coll_claim(struct ckpti_guest_thread *self, int more)
+{
+	__atomic_store_n(&self->colls, self->colls + more, __ATOMIC_RELEASE);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
 /* handle: what the call is counted for; NULL: it is not counted, but must not run during a cut. */
 static inline struct ckpti_guest_thread *ckpti_mpi_coll_begin(const void *handle, const char *call)
 {
 	struct ckpti_guest_thread *self = ckpti_mpi_call_begin();
 	struct ckpti_mpi_coll *c = ckpti_mpi_coll(handle);
 
-	(void)__atomic_add_fetch(&ckpti_mpi_colls_inside, 1, __ATOMIC_SEQ_CST);
+	/* A claim as in gate.h: seen when the gate has been closed, or the gate is seen closed. */
+	ckpti_mpi_coll_claim(self, 1);
 	if (__builtin_expect(ckpti_mpi_gate_now() != CKPTI_MPI_OPEN, 0)) {
 		ckpti_mpi_coll_wait(self, c, call);
 	} else if (c) {
-		(void)__atomic_add_fetch(&c->seq, 1, __ATOMIC_RELAXED);
+		ckpti_mpi_count(&c->seq);
 		c->call = call;
 		ckpti_mpi_last_coll = c;
 	}
@@ -72,7 +90,7 @@ static inline struct ckpti_guest_thread *ckpti_mpi_coll_begin(const void *handle
 
 static inline void ckpti_mpi_coll_end(struct ckpti_guest_thread *self)
 {
-	(void)__atomic_sub_fetch(&ckpti_mpi_colls_inside, 1, __ATOMIC_SEQ_CST);
+	ckpti_mpi_coll_claim(self, -1);
 	ckpti_mpi_call_end(self);
 }
 

@@ -26,10 +26,9 @@ static struct table tables[CKPTI_MPI_KINDS];
 static struct ckpti_mpi_handle *buckets[BUCKETS];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-/* Requests and messages that are free, of this thread; those of threads that have ended. */
-static __thread struct ckpti_mpi_handle *spare __attribute__((tls_model("initial-exec")));
-static struct ckpti_mpi_handle *orphans;
-static struct ckpti_mpi_handle *slabs; /* the first one of each SLAB */
+__thread struct ckpti_mpi_handle *ckpti_mpi_spare;
+static struct ckpti_mpi_handle *orphans; /* likewise, of threads that have ended */
+static struct ckpti_mpi_handle *slabs;   /* the first one of each SLAB */
 static pthread_key_t spare_key;
 static pthread_once_t spare_once = PTHREAD_ONCE_INIT;
 
@@ -166,7 +165,7 @@ struct ckpti_mpi_handle *ckpti_mpi_find(const void *real)
 
 static void spare_leave(void *first)
 {
-	struct ckpti_mpi_handle *last = spare;
+	struct ckpti_mpi_handle *last = ckpti_mpi_spare;
 
 	(void)first;
 	if (!last)
@@ -175,8 +174,8 @@ static void spare_leave(void *first)
 	while (last->next)
 		last = last->next;
 	last->next = orphans;
-	orphans = spare;
-	spare = NULL;
+	orphans = ckpti_mpi_spare;
+	ckpti_mpi_spare = NULL;
 	(void)pthread_mutex_unlock(&lock);
 }
 
@@ -185,55 +184,42 @@ static void make_spare_key(void)
 	(void)pthread_key_create(&spare_key, spare_leave);
 }
 
-static void spare_refill(void)
+/* Returns the first one. */
+struct ckpti_mpi_handle *ckpti_mpi_spare_refill(void)
 {
 	char *slab;
 
 	(void)pthread_once(&spare_once, make_spare_key);
-	(void)pthread_setspecific(spare_key, &spare);
+	(void)pthread_setspecific(spare_key, &ckpti_mpi_spare);
 	(void)pthread_mutex_lock(&lock);
-	spare = orphans;
+	ckpti_mpi_spare = orphans;
 	orphans = NULL;
 	(void)pthread_mutex_unlock(&lock);
-	if (spare)
-		return;
-	slab = calloc(SLAB, CKPTI_MPI_SHORT_HANDLE);
+	if (ckpti_mpi_spare)
+		return ckpti_mpi_spare;
+	slab = malloc((size_t)SLAB * CKPTI_MPI_SHORT_HANDLE);
 	if (!slab)
 		ckpti_mpi_fatal("no memory for requests");
 	for (size_t i = 0; i < SLAB; i++) {
 		struct ckpti_mpi_handle *h = (void *)(slab + i * CKPTI_MPI_SHORT_HANDLE);
 
-		h->next = spare;
-		spare = h;
+		init(h, CKPTI_MPI_REQUEST);
+		h->next = ckpti_mpi_spare;
+		ckpti_mpi_spare = h;
 	}
 	/* Short handles are in no list, so `prev` of each slab's first one leads to the next slab. */
 	(void)pthread_mutex_lock(&lock);
 	((struct ckpti_mpi_handle *)(void *)slab)->prev = slabs;
 	slabs = (void *)slab;
 	(void)pthread_mutex_unlock(&lock);
+	return ckpti_mpi_spare;
 }
 
 static struct ckpti_mpi_handle *short_new(enum ckpti_mpi_kind kind, void *real)
 {
-	struct ckpti_mpi_handle *h = spare;
+	struct ckpti_mpi_handle *h = ckpti_mpi_request_take(kind);
 
-	if (__builtin_expect(!h, 0)) {
-		spare_refill();
-		h = spare;
-	}
-	spare = h->next;
 	h->real = real;
-	h->kind = (uint8_t)kind;
-	h->predefined = false;
-	h->refs = 1;
-	h->fortran = -1;
-	h->callback = -1;
-	h->scratch = NULL;
-	h->grequest_is_c = true;
-	h->request.active = h->request.done = h->request.persistent = h->request.orphan = 0;
-	h->request.data = NULL;
-	h->request.type = NULL;
-	h->request.comm = NULL;
 	return h;
 }
 
@@ -247,11 +233,6 @@ void *ckpti_mpi_request_new(void *real)
 	h->request.active = 1;
 	h->request.operation = CKPTI_MPI_OTHER;
 	return h;
-}
-
-struct ckpti_mpi_handle *ckpti_mpi_request_take(enum ckpti_mpi_kind kind)
-{
-	return short_new(kind, NULL);
 }
 
 void ckpti_mpi_requests_each(void (*fn)(struct ckpti_mpi_handle *h, void *arg), void *arg)
@@ -345,18 +326,22 @@ static void number_free(struct ckpti_mpi_handle *h)
 
 static void arrays_free(void **array);
 
+void ckpti_mpi_request_strip(struct ckpti_mpi_handle *h)
+{
+	if (h->fortran >= 0) {
+		(void)pthread_mutex_lock(&lock);
+		number_free(h);
+		(void)pthread_mutex_unlock(&lock);
+		h->fortran = -1;
+	}
+	arrays_free(h->scratch);
+	h->scratch = NULL;
+}
+
 static void release(struct ckpti_mpi_handle *h)
 {
 	if (is_short(h->kind)) {
-		if (h->fortran >= 0) {
-			(void)pthread_mutex_lock(&lock);
-			number_free(h);
-			(void)pthread_mutex_unlock(&lock);
-		}
-		arrays_free(h->scratch);
-		h->request.operation = CKPTI_MPI_NOTHING;
-		h->next = spare;
-		spare = h;
+		ckpti_mpi_request_drop(h);
 		return;
 	}
 	(void)pthread_mutex_lock(&lock);
@@ -375,11 +360,6 @@ static void release(struct ckpti_mpi_handle *h)
 		ckpti_mpi_coll_drop(h);
 	free(h->memory);
 	free(h);
-}
-
-void ckpti_mpi_request_drop(struct ckpti_mpi_handle *h)
-{
-	release(h);
 }
 
 void *ckpti_mpi_null(enum ckpti_mpi_kind kind)

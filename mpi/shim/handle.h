@@ -86,7 +86,7 @@ struct ckpti_mpi_handle {
 	void *scratch;                /* a pending operation may read it: freed with the request */
 	struct ckpti_mpi_attr *attrs; /* of a communicator, datatype or window */
 	void *memory;                 /* window: ours; file: its name; freed with it */
-	int size, rank;               /* of a communicator; negative: not asked yet */
+	int size, rank; /* of a communicator; size: also of a datatype; negative: not asked yet */
 	uint8_t pad0[0x54 - 0x50];
 	uint32_t op_flags; /* bit 1: the function is Fortran's */
 	void *recipe;      /* for a new life: see remake.h */
@@ -150,9 +150,7 @@ void *ckpti_mpi_out(enum ckpti_mpi_kind kind, void *real);
 /* Ours for an object that the guest shows: NULL when it is not known. */
 struct ckpti_mpi_handle *ckpti_mpi_find(const void *real);
 void *ckpti_mpi_request_new(void *real);
-/* For those who fill in ->request; and all that are in use, while no thread makes or frees any. */
-struct ckpti_mpi_handle *ckpti_mpi_request_take(enum ckpti_mpi_kind kind);
-void ckpti_mpi_request_drop(struct ckpti_mpi_handle *h);
+/* All requests and messages that are in use, while no thread makes or frees any. */
 void ckpti_mpi_requests_each(void (*fn)(struct ckpti_mpi_handle *h, void *arg), void *arg);
 /* A handle whose object the guest will make later, in ->real. */
 struct ckpti_mpi_handle *ckpti_mpi_handle_new(enum ckpti_mpi_kind kind);
@@ -169,6 +167,42 @@ void *ckpti_mpi_array_in(void *const *handle, int n, void **few);
 void ckpti_mpi_array_out(enum ckpti_mpi_kind kind, void **handle, void **real, int n);
 /* request: who may still read it, NULL: nobody */
 void ckpti_mpi_array_free(void *array, void **few, MPI_Request request);
+
+/* Requests and messages that are free, of this thread, by ->next; all but kind is as in a new one. */
+extern __thread struct ckpti_mpi_handle *ckpti_mpi_spare
+	__attribute__((tls_model("initial-exec"), visibility("hidden")));
+struct ckpti_mpi_handle *ckpti_mpi_spare_refill(void);
+/* What few requests have: a number in Fortran, arrays. */
+void ckpti_mpi_request_strip(struct ckpti_mpi_handle *h);
+
+/* For those who fill in ->request. */
+static inline struct ckpti_mpi_handle *ckpti_mpi_request_take(enum ckpti_mpi_kind kind)
+{
+	struct ckpti_mpi_handle *h = ckpti_mpi_spare;
+
+	if (__builtin_expect(!h, 0))
+		h = ckpti_mpi_spare_refill();
+	ckpti_mpi_spare = h->next;
+	h->kind = (uint8_t)kind;
+	return h;
+}
+
+static inline void ckpti_mpi_request_drop(struct ckpti_mpi_handle *h)
+{
+	struct ckpti_mpi_request *r = &h->request;
+
+	if (__builtin_expect(h->fortran >= 0 || h->scratch, 0))
+		ckpti_mpi_request_strip(h);
+	h->real = NULL;
+	h->grequest_is_c = true;
+	r->operation = CKPTI_MPI_NOTHING;
+	r->active = r->done = r->persistent = r->orphan = 0;
+	r->type = NULL;
+	r->comm = NULL;
+	r->data = NULL;
+	h->next = ckpti_mpi_spare;
+	ckpti_mpi_spare = h;
+}
 
 /* Fortran. */
 int ckpti_mpi_c2f(enum ckpti_mpi_kind kind, void *handle);

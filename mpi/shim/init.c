@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "shim/cut.h"
+#include "shim/request.h"
 #include "shim/restart.h"
 
 /* Beside the shim. */
@@ -262,6 +263,7 @@ static void start_end(int ret, uint64_t mask)
 		if (ckpti_guest_check(&err) < 0)
 			ckpti_mpi_fatal("%s", err.text);
 		ckpti_mpi_handles_number();
+		ckpti_mpi_requests_begin();
 		(void)PMPI_Comm_size(MPI_COMM_WORLD, &first.size);
 		(void)PMPI_Comm_rank(MPI_COMM_WORLD, &first.rank);
 		first.thread = pthread_self();
@@ -329,6 +331,8 @@ int ckpti_mpi_start_again(struct ckpti_err *err)
 		r = ckpti_err(err, -EIO, "MPI_Init failed with error %d", ret);
 	if (r == 0)
 		r = ckpti_mpi_control_start(err);
+	if (r == 0)
+		ckpti_mpi_requests_begin();
 	(void)sigaltstack(&app_stack, NULL);
 	ckpti_guest_signals_restore(mask);
 	(void)__atomic_sub_fetch(&loading, 1, __ATOMIC_SEQ_CST);

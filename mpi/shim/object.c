@@ -6,6 +6,7 @@
  */
 #include "shim/request.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -197,6 +198,40 @@ int PMPI_Comm_rank(MPI_Comm comm, int *rank)
 	return ret;
 }
 CKPTI_MPI_WEAK(MPI_Comm_rank)
+
+int PMPI_Type_size(MPI_Datatype type, int *size)
+{
+	struct ckpti_mpi_handle *h = (void *)type;
+	int ret;
+
+	if (h && h->size >= 0 && ckpti_mpi_running) {
+		*size = h->size;
+		return MPI_SUCCESS;
+	}
+	ret = GUEST(MPI_Type_size, ckpti_mpi_real(type), size);
+	if (ret == MPI_SUCCESS)
+		h->size = *size; /* MPI_UNDEFINED if it is too large: asked again */
+	return ret;
+}
+CKPTI_MPI_WEAK(MPI_Type_size)
+
+int PMPI_Get_count(const MPI_Status *status, MPI_Datatype type, int *count)
+{
+	const struct ckpti_mpi_handle *h = (void *)type;
+	int ret, size;
+
+	if (h && h->size > 0 && status->_ucount <= INT_MAX && ckpti_mpi_running) {
+		int bytes = (int)status->_ucount;
+
+		*count = bytes % h->size ? MPI_UNDEFINED : bytes / h->size;
+		return MPI_SUCCESS;
+	}
+	ret = GUEST(MPI_Get_count, status, ckpti_mpi_real(type), count);
+	if (ret == MPI_SUCCESS && h->size < 0)
+		(void)PMPI_Type_size(type, &size);
+	return ret;
+}
+CKPTI_MPI_WEAK(MPI_Get_count)
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 

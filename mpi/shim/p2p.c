@@ -12,6 +12,42 @@
 
 /* ---- blocking ---------------------------------------------------------------------------------------- */
 
+/* A request for what the guest has begun and not ended. */
+static struct ckpti_mpi_handle *under_way(enum ckpti_mpi_operation operation,
+					  enum ckpti_mpi_mode mode, const void *buf, int count,
+					  MPI_Datatype type, int peer, int tag,
+					  struct ckpti_mpi_coll *c, MPI_Request real,
+					  uint64_t order)
+{
+	struct ckpti_mpi_handle *h = ckpti_mpi_request_take(CKPTI_MPI_REQUEST);
+
+	ckpti_mpi_request_note(h, operation, mode, buf, count, type, peer, tag, c);
+	h->real = real;
+	h->request.active = 1;
+	h->request.order = order;
+	return h;
+}
+
+/* Where there is more to do than to give it to the guest. */
+static __attribute__((noinline)) int blocking_by_request(struct ckpti_guest_thread *self,
+							 enum ckpti_mpi_operation operation,
+							 enum ckpti_mpi_mode mode, const void *buf,
+							 int count, MPI_Datatype type, int peer,
+							 int tag, struct ckpti_mpi_coll *c,
+							 MPI_Status *status)
+{
+	struct ckpti_mpi_handle *h = ckpti_mpi_request_take(CKPTI_MPI_REQUEST);
+	int ret;
+
+	ckpti_mpi_request_note(h, operation, mode, buf, count, type, peer, tag, c);
+	ret = ckpti_mpi_request_post(self, h);
+	if (h->request.active)
+		return ckpti_mpi_request_wait(self, h, status);
+	ckpti_mpi_request_discard(h);
+	return ret;
+}
+
+/* A request of ours is made only when the gate closes meanwhile. */
 static inline __attribute__((always_inline)) int blocking(enum ckpti_mpi_operation operation,
 							  enum ckpti_mpi_mode mode, const void *buf,
 							  int count, MPI_Datatype type, int peer,
@@ -19,39 +55,49 @@ static inline __attribute__((always_inline)) int blocking(enum ckpti_mpi_operati
 							  MPI_Status *status)
 {
 	struct ckpti_guest_thread *self = ckpti_mpi_call_begin();
-	struct ckpti_mpi_handle *h = ckpti_mpi_request_take(CKPTI_MPI_REQUEST);
 	__typeof__(ckpti_mpi.MPI_Test) test = ckpti_mpi.MPI_Test;
+	ckpti_mpi_post_f *post = ckpti_mpi_post_call(operation, mode);
 	struct ckpti_mpi_coll *c = ckpti_mpi_coll(comm);
 	MPI_Datatype g_type = ckpti_mpi_real(type);
 	MPI_Comm g_comm = ckpti_mpi_real(comm);
+	MPI_Status got = {.MPI_SOURCE = MPI_PROC_NULL};
 	MPI_Request real = NULL;
-	ckpti_mpi_post_f *post;
+	uint64_t order = 0;
 	int ret, flag = 0;
 
-	ckpti_mpi_request_note(h, operation, mode, buf, count, type, peer, tag, c);
 	if (mode == CKPTI_MPI_BUFFERED ||
 	    (operation == CKPTI_MPI_RECV && ckpti_mpi_buffered_any(c))) {
-		ret = ckpti_mpi_request_post(self, h);
-	} else {
-		post = ckpti_mpi_post_call(h);
-		ckpti_guest_enter(self);
-		ret = post(buf, count, g_type, peer, tag, g_comm, &real);
-		if (ret == MPI_SUCCESS) {
-			h->real = real;
-			ckpti_mpi_request_posted(h);
-			do {
-				ret = test(&real, &flag, &h->request.status);
-			} while (!flag && ret == MPI_SUCCESS &&
-				 ckpti_mpi_gate_now() != CKPTI_MPI_HOLD);
-		}
-		ckpti_guest_leave(self);
-		if (flag || (ret != MPI_SUCCESS && h->request.active))
-			ckpti_mpi_request_ended(h, ret);
+		ret = blocking_by_request(self, operation, mode, buf, count, type, peer, tag, c,
+					  status);
+		ckpti_mpi_call_end(self);
+		return ret;
 	}
-	if (h->request.active)
-		ret = ckpti_mpi_request_wait(self, h, status);
-	else
-		ckpti_mpi_request_discard(h);
+	ckpti_mpi_type_keep((void *)type);
+	if (c)
+		c->p2p = true;
+	ckpti_guest_enter(self);
+	ret = post(buf, count, g_type, peer, tag, g_comm, &real);
+	if (ret == MPI_SUCCESS) {
+		order = ckpti_mpi_posted(operation, c, peer);
+		flag = operation == CKPTI_MPI_SEND && real == ckpti_mpi_at_once;
+		while (!flag && ret == MPI_SUCCESS) {
+			ret = test(&real, &flag, &got);
+			if (ckpti_mpi_gate_now() == CKPTI_MPI_HOLD)
+				break;
+		}
+	}
+	ckpti_guest_leave(self);
+	if (!flag && ret == MPI_SUCCESS) {
+		ret = ckpti_mpi_request_wait(self,
+					     under_way(operation, mode, buf, count, type, peer, tag,
+						       c, real, order),
+					     status);
+	} else if (operation == CKPTI_MPI_RECV) {
+		ckpti_mpi_received(c, &got);
+		if (flag && status != MPI_STATUS_IGNORE)
+			*status = got;
+	}
+	ckpti_mpi_type_release((void *)type);
 	ckpti_mpi_call_end(self);
 	return ret;
 }
@@ -87,74 +133,95 @@ int PMPI_Recv(void *buf, int count, MPI_Datatype type, int source, int tag, MPI_
 }
 CKPTI_MPI_WEAK(MPI_Recv)
 
-/* Both in one crossing; the receive comes first, so a message to oneself finds it. */
-static int post_both(struct ckpti_guest_thread *self, struct ckpti_mpi_handle *in,
-		     struct ckpti_mpi_handle *out)
+static int sendrecv_by_request(struct ckpti_guest_thread *self, const void *sendbuf, int sendcount,
+			       MPI_Datatype sendtype, int dest, int sendtag, void *recvbuf,
+			       int recvcount, MPI_Datatype recvtype, int source, int recvtag,
+			       struct ckpti_mpi_coll *c, MPI_Status *status)
 {
-	__typeof__(ckpti_mpi.MPI_Test) test = ckpti_mpi.MPI_Test;
-	struct ckpti_mpi_request *r = &in->request, *s = &out->request;
-	ckpti_mpi_post_f *receive = ckpti_mpi_post_call(in), *send = ckpti_mpi_post_call(out);
-	MPI_Comm comm = ckpti_mpi_real(r->comm ? (void *)r->comm->handle : (void *)MPI_COMM_NULL);
-	MPI_Datatype r_type = ckpti_mpi_real(r->type), s_type = ckpti_mpi_real(s->type);
-	int ret, got = MPI_SUCCESS, sent = MPI_SUCCESS, has_come = 0, has_gone = 0;
-	MPI_Request real_in = NULL, real_out = NULL;
+	struct ckpti_mpi_handle *in = ckpti_mpi_request_take(CKPTI_MPI_REQUEST);
+	int ret, sent;
 
-	ckpti_guest_enter(self);
-	ret = receive(r->buf, r->count, r_type, r->peer, r->tag, comm, &real_in);
-	if (ret == MPI_SUCCESS) {
-		in->real = real_in;
-		ckpti_mpi_request_posted(in);
-		ret = send(s->buf, s->count, s_type, s->peer, s->tag, comm, &real_out);
+	ckpti_mpi_request_note(in, RECEIVE, recvbuf, recvcount, recvtype, source, recvtag, c);
+	ret = ckpti_mpi_request_post(self, in);
+	if (ret != MPI_SUCCESS) {
+		ckpti_mpi_request_discard(in);
+		return ret;
 	}
-	if (ret == MPI_SUCCESS) {
-		out->real = real_out;
-		ckpti_mpi_request_posted(out);
-		do {
-			if (!has_gone)
-				sent = test(&real_out, &has_gone, &s->status);
-			if (!has_come)
-				got = test(&real_in, &has_come, &r->status);
-		} while (!(has_come && has_gone) && sent == MPI_SUCCESS && got == MPI_SUCCESS &&
-			 ckpti_mpi_gate_now() != CKPTI_MPI_HOLD);
-	}
-	ckpti_guest_leave(self);
-	if (has_come || got != MPI_SUCCESS)
-		ckpti_mpi_request_ended(in, got);
-	if (has_gone || sent != MPI_SUCCESS)
-		ckpti_mpi_request_ended(out, sent);
-	return ret;
+	sent = blocking_by_request(self, SEND(STANDARD), sendbuf, sendcount, sendtype, dest,
+				   sendtag, c, MPI_STATUS_IGNORE);
+	ret = ckpti_mpi_request_wait(self, in, status);
+	return ret == MPI_SUCCESS ? sent : ret;
 }
 
+/* Both in one crossing; the receive comes first, so a message to oneself finds it. */
 int PMPI_Sendrecv(const void *sendbuf, int sendcount, MPI_Datatype sendtype, int dest, int sendtag,
 		  void *recvbuf, int recvcount, MPI_Datatype recvtype, int source, int recvtag,
 		  MPI_Comm comm, MPI_Status *status)
 {
 	struct ckpti_guest_thread *self = ckpti_mpi_call_begin();
-	struct ckpti_mpi_handle *in = ckpti_mpi_request_take(CKPTI_MPI_REQUEST);
-	struct ckpti_mpi_handle *out = ckpti_mpi_request_take(CKPTI_MPI_REQUEST);
+	__typeof__(ckpti_mpi.MPI_Test) test = ckpti_mpi.MPI_Test;
+	ckpti_mpi_post_f *receive = ckpti_mpi_post_call(RECEIVE);
+	ckpti_mpi_post_f *send = ckpti_mpi_post_call(SEND(STANDARD));
 	struct ckpti_mpi_coll *c = ckpti_mpi_coll(comm);
-	int ret, sent = MPI_SUCCESS;
+	MPI_Comm g_comm = ckpti_mpi_real(comm);
+	MPI_Datatype in_type = ckpti_mpi_real(recvtype), out_type = ckpti_mpi_real(sendtype);
+	int ret, has_come = 0, has_gone = 0, sent = MPI_SUCCESS, got = MPI_SUCCESS;
+	MPI_Status came = {.MPI_SOURCE = MPI_PROC_NULL};
+	struct ckpti_mpi_handle *in_h = NULL, *out_h = NULL;
+	MPI_Request in = NULL, out = NULL;
+	bool is_out = false;
+	uint64_t order = 0;
 
-	ckpti_mpi_request_note(in, RECEIVE, recvbuf, recvcount, recvtype, source, recvtag, c);
-	ckpti_mpi_request_note(out, SEND(STANDARD), sendbuf, sendcount, sendtype, dest, sendtag, c);
 	if (ckpti_mpi_buffered_any(c)) {
-		ret = ckpti_mpi_request_post(self, in);
-		if (ret == MPI_SUCCESS)
-			ret = ckpti_mpi_request_post(self, out);
-	} else {
-		ret = post_both(self, in, out);
+		ret = sendrecv_by_request(self, sendbuf, sendcount, sendtype, dest, sendtag,
+					  recvbuf, recvcount, recvtype, source, recvtag, c, status);
+		ckpti_mpi_call_end(self);
+		return ret;
 	}
-	if (out->request.active)
-		sent = ckpti_mpi_request_wait(self, out, MPI_STATUS_IGNORE);
+	ckpti_mpi_type_keep((void *)recvtype);
+	ckpti_mpi_type_keep((void *)sendtype);
+	if (c)
+		c->p2p = true;
+	ckpti_guest_enter(self);
+	ret = receive(recvbuf, recvcount, in_type, source, recvtag, g_comm, &in);
+	if (ret == MPI_SUCCESS) {
+		order = ckpti_mpi_posted(CKPTI_MPI_RECV, c, source);
+		sent = send(sendbuf, sendcount, out_type, dest, sendtag, g_comm, &out);
+		if (sent == MPI_SUCCESS) {
+			is_out = true;
+			(void)ckpti_mpi_posted(CKPTI_MPI_SEND, c, dest);
+			has_gone = out == ckpti_mpi_at_once;
+			do {
+				if (!has_gone)
+					sent = test(&out, &has_gone, MPI_STATUS_IGNORE);
+				if (!has_come)
+					got = test(&in, &has_come, &came);
+			} while (!(has_come && has_gone) && sent == MPI_SUCCESS &&
+				 got == MPI_SUCCESS && ckpti_mpi_gate_now() != CKPTI_MPI_HOLD);
+		}
+	}
+	ckpti_guest_leave(self);
+	if (ret == MPI_SUCCESS && !has_come && got == MPI_SUCCESS)
+		in_h = under_way(RECEIVE, recvbuf, recvcount, recvtype, source, recvtag, c, in,
+				 order);
 	else
-		ckpti_mpi_request_discard(out);
-	if (ret == MPI_SUCCESS)
-		ret = ckpti_mpi_request_wait(self, in, status);
-	else if (in->request.active)
-		ckpti_mpi_orphan_add(in);
-	else
-		ckpti_mpi_request_discard(in);
+		ckpti_mpi_received(c, &came);
+	if (is_out && !has_gone && sent == MPI_SUCCESS)
+		out_h = under_way(SEND(STANDARD), sendbuf, sendcount, sendtype, dest, sendtag, c,
+				  out, 0);
+	if (out_h)
+		sent = ckpti_mpi_request_wait(self, out_h, MPI_STATUS_IGNORE);
+	if (in_h && !is_out)
+		ckpti_mpi_orphan_add(in_h); /* nothing was sent: there may be no answer */
+	else if (in_h)
+		got = ckpti_mpi_request_wait(self, in_h, status);
+	else if (has_come && status != MPI_STATUS_IGNORE)
+		*status = came;
+	ckpti_mpi_type_release((void *)recvtype);
+	ckpti_mpi_type_release((void *)sendtype);
 	ckpti_mpi_call_end(self);
+	if (ret == MPI_SUCCESS)
+		ret = got;
 	return ret == MPI_SUCCESS ? sent : ret;
 }
 CKPTI_MPI_WEAK(MPI_Sendrecv)
@@ -184,17 +251,30 @@ CKPTI_MPI_WEAK(MPI_Sendrecv_replace)
 
 /* ---- with a request ---------------------------------------------------------------------------------- */
 
-static int start(enum ckpti_mpi_operation operation, enum ckpti_mpi_mode mode, const void *buf,
-		 int count, MPI_Datatype type, int peer, int tag, MPI_Comm comm,
-		 MPI_Request *request)
+static inline __attribute__((always_inline)) int start(enum ckpti_mpi_operation operation,
+						       enum ckpti_mpi_mode mode, const void *buf,
+						       int count, MPI_Datatype type, int peer,
+						       int tag, MPI_Comm comm, MPI_Request *request)
 {
 	struct ckpti_guest_thread *self = ckpti_mpi_call_begin();
 	struct ckpti_mpi_handle *h = ckpti_mpi_request_take(CKPTI_MPI_REQUEST);
+	ckpti_mpi_post_f *post = ckpti_mpi_post_call(operation, mode);
+	struct ckpti_mpi_coll *c = ckpti_mpi_coll(comm);
+	MPI_Datatype g_type = ckpti_mpi_real(type);
+	MPI_Comm g_comm = ckpti_mpi_real(comm);
 	int ret;
 
-	ckpti_mpi_request_note(h, operation, mode, buf, count, type, peer, tag,
-			       ckpti_mpi_coll(comm));
-	ret = ckpti_mpi_request_post(self, h);
+	ckpti_mpi_request_note(h, operation, mode, buf, count, type, peer, tag, c);
+	if (mode == CKPTI_MPI_BUFFERED ||
+	    (operation == CKPTI_MPI_RECV && ckpti_mpi_buffered_any(c))) {
+		ret = ckpti_mpi_request_post(self, h);
+	} else {
+		ckpti_guest_enter(self);
+		ret = post(buf, count, g_type, peer, tag, g_comm, (MPI_Request *)&h->real);
+		ckpti_guest_leave(self);
+		if (ret == MPI_SUCCESS)
+			ckpti_mpi_request_posted(h);
+	}
 	if (ret == MPI_SUCCESS)
 		*request = (MPI_Request)h;
 	else

@@ -9,7 +9,8 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct ckpti_mpi_handle *orphans; /* by ->next */
 
-static const MPI_Status empty = {.MPI_SOURCE = MPI_ANY_SOURCE, .MPI_TAG = MPI_ANY_TAG};
+MPI_Request ckpti_mpi_at_once;
+const MPI_Status ckpti_mpi_empty_status = {.MPI_SOURCE = MPI_ANY_SOURCE, .MPI_TAG = MPI_ANY_TAG};
 
 static bool is_ours(const struct ckpti_mpi_handle *h)
 {
@@ -18,41 +19,27 @@ static bool is_ours(const struct ckpti_mpi_handle *h)
 
 /* ---- one request --------------------------------------------------------------------------------- */
 
-void ckpti_mpi_request_note(struct ckpti_mpi_handle *h, enum ckpti_mpi_operation operation,
-			    enum ckpti_mpi_mode mode, const void *buf, int count, MPI_Datatype type,
-			    int peer, int tag, struct ckpti_mpi_coll *comm)
+/* Open MPI gives the same request for all sends that need none, as to nobody. */
+void ckpti_mpi_requests_begin(void)
 {
-	struct ckpti_mpi_request *r = &h->request;
+	MPI_Comm world = ckpti_mpi_real(MPI_COMM_WORLD);
+	MPI_Datatype byte = ckpti_mpi_real(MPI_BYTE);
+	MPI_Request real[2] = {NULL, NULL};
+	int level = MPI_THREAD_MULTIPLE;
 
-	r->operation = (uint8_t)operation;
-	r->mode = (uint8_t)mode;
-	r->buf = (void *)(uintptr_t)buf;
-	r->count = count;
-	r->type = (void *)type;
-	r->peer = peer;
-	r->tag = tag;
-	r->comm = comm;
-	if (comm)
-		comm->p2p = true;
-	if (is_ours(r->type))
-		(void)__atomic_add_fetch(&r->type->uses, 1, __ATOMIC_SEQ_CST);
-}
-
-void ckpti_mpi_request_discard(struct ckpti_mpi_handle *h)
-{
-	struct ckpti_mpi_handle *type = h->request.type;
-
-	h->request.type = NULL;
-	if (is_ours(type) && __atomic_sub_fetch(&type->uses, 1, __ATOMIC_SEQ_CST) == 0 &&
-	    __atomic_load_n(&type->frees, __ATOMIC_SEQ_CST))
-		ckpti_mpi_type_unused(type);
-	ckpti_mpi_request_drop(h);
+	(void)GUEST(MPI_Query_thread, &level);
+	ckpti_mpi_many = level == MPI_THREAD_MULTIPLE;
+	for (int i = 0; i < 2; i++)
+		(void)GUEST(MPI_Isend, NULL, 0, byte, MPI_PROC_NULL, 0, world, &real[i]);
+	ckpti_mpi_at_once = real[0] == real[1] ? real[0] : NULL;
+	for (int i = 0; i < 2; i++)
+		(void)GUEST(MPI_Wait, &real[i], MPI_STATUS_IGNORE);
 }
 
 int ckpti_mpi_request_post_again(struct ckpti_guest_thread *self, struct ckpti_mpi_handle *h)
 {
 	struct ckpti_mpi_request *r = &h->request;
-	ckpti_mpi_post_f *post = ckpti_mpi_post_call(h);
+	ckpti_mpi_post_f *post = ckpti_mpi_post_call(r->operation, r->mode);
 	MPI_Datatype type = ckpti_mpi_real(r->type);
 	/* Of what is no communicator: the guest complains. */
 	MPI_Comm comm = ckpti_mpi_real(r->comm ? (void *)r->comm->handle : (void *)MPI_COMM_NULL);
@@ -76,7 +63,7 @@ int ckpti_mpi_request_post(struct ckpti_guest_thread *self, struct ckpti_mpi_han
 		ret = ckpti_mpi_bsend(self, h);
 		if (ret == MPI_SUCCESS) {
 			r->active = r->done = 1;
-			r->status = empty;
+			r->status = ckpti_mpi_empty_status;
 			r->error = MPI_SUCCESS;
 		}
 		return ret;
@@ -91,21 +78,6 @@ int ckpti_mpi_request_post(struct ckpti_guest_thread *self, struct ckpti_mpi_han
 		}
 	}
 	return ckpti_mpi_request_post_again(self, h);
-}
-
-void ckpti_mpi_request_ended(struct ckpti_mpi_handle *h, int error)
-{
-	struct ckpti_mpi_request *r = &h->request;
-	int source = r->status.MPI_SOURCE;
-
-	r->active = r->done = 1;
-	r->error = error;
-	/* A message that was taken in is counted already. */
-	if (h->real && (r->operation == CKPTI_MPI_RECV || r->operation == CKPTI_MPI_MATCHED) &&
-	    r->comm && !r->status._cancelled && source >= 0 && source < r->comm->npeers)
-		(void)__atomic_add_fetch(&r->comm->received[source], 1, __ATOMIC_RELAXED);
-	if (r->operation != CKPTI_MPI_RECURRING)
-		h->real = NULL;
 }
 
 void ckpti_mpi_request_look(struct ckpti_guest_thread *self, struct ckpti_mpi_handle *h)
@@ -172,7 +144,7 @@ int PMPI_Wait(MPI_Request *request, MPI_Status *status)
 
 	if (!is_ours(h) || !h->request.active) {
 		if (status != MPI_STATUS_IGNORE)
-			*status = empty;
+			*status = ckpti_mpi_empty_status;
 	} else {
 		bool persistent = h->request.persistent;
 
@@ -194,7 +166,7 @@ int PMPI_Test(MPI_Request *request, int *flag, MPI_Status *status)
 	*flag = 1;
 	if (!is_ours(h) || !h->request.active) {
 		if (status != MPI_STATUS_IGNORE)
-			*status = empty;
+			*status = ckpti_mpi_empty_status;
 	} else {
 		bool persistent = h->request.persistent;
 
@@ -222,7 +194,7 @@ int PMPI_Request_get_status(MPI_Request request, int *flag, MPI_Status *status)
 		ckpti_mpi_request_look(self, h);
 	if (!is_ours(h) || !h->request.active) {
 		if (status != MPI_STATUS_IGNORE)
-			*status = empty;
+			*status = ckpti_mpi_empty_status;
 	} else {
 		*flag = h->request.done;
 		if (*flag && status != MPI_STATUS_IGNORE)
@@ -323,38 +295,23 @@ static int poll_some(struct work *w, __typeof__(ckpti_mpi.MPI_Testsome) testsome
 	return ret == MPI_ERR_IN_STATUS ? MPI_SUCCESS : ret;
 }
 
-/* Likewise, all of them. */
-static int poll_all(struct work *w, __typeof__(ckpti_mpi.MPI_Testall) testall, bool block)
-{
-	int ret, flag = 0;
-
-	do {
-		ret = testall(w->n, w->real, &flag, w->some);
-	} while (block && ret == MPI_SUCCESS && !flag && ckpti_mpi_gate_now() != CKPTI_MPI_HOLD);
-	for (int i = 0; (flag || ret == MPI_ERR_IN_STATUS) && i < w->n; i++)
-		if (ret != MPI_ERR_IN_STATUS || w->some[i].MPI_ERROR != MPI_ERR_PENDING)
-			note_end(w, i, &w->some[i], ret);
-	return ret == MPI_ERR_IN_STATUS ? MPI_SUCCESS : ret;
-}
-
 /*
- * Have one ended, or all, with block; else look once.  Returns how many are done, in *ret_active of how
- * many; or negative, with the error in *ret_error.
+ * Have one ended, with block; else look once.  Returns how many are done, in *ret_active of how many; or
+ * negative, with the error in *ret_error.
  */
 static int settle(struct ckpti_guest_thread *self, struct work *w, const MPI_Request *request,
-		  int n, bool all, bool block, int *ret_active, int *ret_error)
+		  int n, bool block, int *ret_active, int *ret_error)
 {
 	bool first = true;
 
 	for (;;) {
 		int done = gather(w, request, n, ret_active), ret;
 
-		if (done == *ret_active || (done && !all) || (!block && !first))
+		if (done || *ret_active == 0 || (!block && !first))
 			return done;
 		first = false;
 		ckpti_guest_enter(self);
-		ret = all ? poll_all(w, ckpti_mpi.MPI_Testall, block)
-			  : poll_some(w, ckpti_mpi.MPI_Testsome, block);
+		ret = poll_some(w, ckpti_mpi.MPI_Testsome, block);
 		ckpti_guest_leave(self);
 		for (int k = 0; k < w->n; k++) {
 			struct ckpti_mpi_handle *h = (void *)request[w->at[k]];
@@ -371,6 +328,58 @@ static int settle(struct ckpti_guest_thread *self, struct work *w, const MPI_Req
 		if (block && ckpti_mpi_gate_now() == CKPTI_MPI_HOLD)
 			ckpti_mpi_gate_stand(self);
 	}
+}
+
+/* From k on, the first that the guest still has; n: none. */
+static int next_pending(const MPI_Request *request, int k, int n)
+{
+	for (; k < n; k++) {
+		const struct ckpti_mpi_handle *h = (void *)request[k];
+
+		if (is_ours(h) && h->request.active && !h->request.done)
+			break;
+	}
+	return k;
+}
+
+/*
+ * Have all ended, with block; else look once.  One after the other: a look at one moves all others, too,
+ * and so each is looked at once after its end, whatever their number.
+ */
+static bool settle_all(struct ckpti_guest_thread *self, const MPI_Request *request, int n,
+		       bool block)
+{
+	int k = next_pending(request, 0, n);
+
+	while (k < n) {
+		__typeof__(ckpti_mpi.MPI_Test) test = ckpti_mpi.MPI_Test;
+		int flag, ret;
+
+		ckpti_guest_enter(self);
+		do {
+			struct ckpti_mpi_handle *h = (void *)request[k];
+			MPI_Request real = h->real;
+
+			flag = 0;
+			do {
+				ret = test(&real, &flag, &h->request.status);
+			} while (block && !flag && ret == MPI_SUCCESS &&
+				 ckpti_mpi_gate_now() != CKPTI_MPI_HOLD);
+			if (!flag && ret == MPI_SUCCESS)
+				break;
+			ckpti_mpi_request_ended(h, ret);
+			k = next_pending(request, k + 1, n);
+		} while (k < n);
+		ckpti_guest_leave(self);
+		if (k == n)
+			break;
+		if (!block)
+			return false;
+		/* A drain may end it meanwhile. */
+		ckpti_mpi_gate_stand(self);
+		k = next_pending(request, k, n);
+	}
+	return true;
 }
 
 /* The application gets one that is done. */
@@ -397,7 +406,7 @@ static int give_all(int n, MPI_Request *request, MPI_Status *status)
 		if (is_ours(h) && h->request.active)
 			error = give(&request[i], to);
 		else if (to != MPI_STATUS_IGNORE)
-			*to = empty;
+			*to = ckpti_mpi_empty_status;
 		if (error != MPI_SUCCESS) {
 			ret = MPI_ERR_IN_STATUS;
 			if (to != MPI_STATUS_IGNORE)
@@ -410,19 +419,11 @@ static int give_all(int n, MPI_Request *request, MPI_Status *status)
 static int complete_all(int n, MPI_Request *request, int *flag, MPI_Status *status, bool block)
 {
 	struct ckpti_guest_thread *self = ckpti_mpi_call_begin();
-	int active, done, ret = MPI_ERR_NO_MEM;
-	struct work w;
+	int ret = MPI_SUCCESS;
 
-	*flag = 0;
-	if (work_new(&w, n)) {
-		done = settle(self, &w, request, n, true, block, &active, &ret);
-		free(w.many);
-		*flag = done == active;
-		if (*flag)
-			ret = give_all(n, request, status);
-		else if (done >= 0)
-			ret = MPI_SUCCESS;
-	}
+	*flag = settle_all(self, request, n, block);
+	if (*flag)
+		ret = give_all(n, request, status);
 	ckpti_mpi_call_end(self);
 	return ret;
 }
@@ -452,13 +453,13 @@ static int complete_any(int n, MPI_Request *request, int *index, int *flag, MPI_
 	*index = MPI_UNDEFINED;
 	*flag = 0;
 	if (work_new(&w, n)) {
-		done = settle(self, &w, request, n, false, block, &active, &ret);
+		done = settle(self, &w, request, n, block, &active, &ret);
 		free(w.many);
 		if (done >= 0)
 			ret = MPI_SUCCESS;
 		*flag = done > 0 || active == 0;
 		if (active == 0 && status != MPI_STATUS_IGNORE)
-			*status = empty;
+			*status = ckpti_mpi_empty_status;
 		for (int i = 0; done > 0 && i < n; i++) {
 			struct ckpti_mpi_handle *h = (void *)request[i];
 
@@ -496,7 +497,7 @@ static int complete_some(int n, MPI_Request *request, int *outcount, int *index,
 	struct work w;
 
 	if (work_new(&w, n)) {
-		done = settle(self, &w, request, n, false, block, &active, &ret);
+		done = settle(self, &w, request, n, block, &active, &ret);
 		free(w.many);
 		if (done >= 0)
 			ret = MPI_SUCCESS;
