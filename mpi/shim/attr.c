@@ -289,10 +289,13 @@ static int predefined_get(struct ckpti_mpi_handle *h, int key, void **value, int
 			*value = &window_size;
 		} else {
 			/* Open MPI says MPI_Win_create of what we have made with our own memory. */
-			bool ours = key == MPI_WIN_CREATE_FLAVOR && h->memory;
+			int word = *(int *)theirs;
 
-			h->words[(unsigned int)key % 5] =
-				ours ? MPI_WIN_FLAVOR_ALLOCATE : *(int *)theirs;
+			if (key == MPI_WIN_CREATE_FLAVOR && h->memory)
+				word = MPI_WIN_FLAVOR_ALLOCATE;
+			if (key == MPI_WIN_CREATE_FLAVOR && h->segment)
+				word = MPI_WIN_FLAVOR_SHARED;
+			h->words[(unsigned int)key % 5] = word;
 			*value = &h->words[(unsigned int)key % 5];
 		}
 		return ret;

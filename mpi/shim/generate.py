@@ -25,7 +25,7 @@ HANDLES = {f"MPI_{kind}": kind.upper() for kind in KINDS}
 BY_HAND = set("""
 Init Init_thread Is_thread_main Finalize Initialized Finalized Abort Pcontrol
 Comm_size Comm_rank Type_size Get_count Wtime Wtick
-Alloc_mem Free_mem Win_allocate Win_allocate_shared Win_free
+Alloc_mem Free_mem Win_allocate Win_allocate_shared Win_shared_query Win_free
 Comm_free Comm_disconnect Type_free Comm_dup Comm_dup_with_info Comm_idup Type_dup
 Op_create Errhandler_create Errhandler_free Comm_create_errhandler Win_create_errhandler File_create_errhandler
 Grequest_start Register_datarep

@@ -31,8 +31,9 @@ enum ckpti_mpi_kind {
 	CKPTI_MPI_KINDS
 };
 
-struct ckpti_mpi_attr; /* attr.c */
-struct ckpti_mpi_coll; /* coll.h */
+struct ckpti_mpi_attr;    /* attr.c */
+struct ckpti_mpi_coll;    /* coll.h */
+struct ckpti_mpi_segment; /* segment.h */
 struct ckpti_mpi_handle;
 
 /*
@@ -76,11 +77,10 @@ struct ckpti_mpi_handle {
 	void *real; /* the guest's; NULL before a guest is loaded */
 	uint8_t kind;
 	bool predefined;
-	bool guest_memory; /* window: its memory is the guest's */
-	bool hidden;       /* the application does not have it: a part of one that it has */
-	int refs;          /* times that it was given to the application */
-	int fortran;       /* its integer; -1: none yet */
-	int callback;      /* of an op or error handler: number of its thunk */
+	bool hidden;  /* the application does not have it: a part of one that it has */
+	int refs;     /* times that it was given to the application */
+	int fortran;  /* its integer; -1: none yet */
+	int callback; /* of an op or error handler: number of its thunk */
 	struct ckpti_mpi_handle *next, *prev; /* created ones of this kind, oldest first */
 	struct ckpti_mpi_handle *same_hash;
 	void *scratch;                /* a pending operation may read it: freed with the request */
@@ -95,7 +95,8 @@ struct ckpti_mpi_handle {
 		struct {                             /* of a communicator, window or file */
 			struct ckpti_mpi_coll *coll; /* coll.h */
 			void *regions; /* window: what is attached to it, see remake_win.c */
-			bool fenced, shared_position; /* window, file: see remake.h */
+			struct ckpti_mpi_segment *segment; /* of a shared window */
+			bool fenced, shared_position;      /* window, file: see remake.h */
 		};
 		struct { /* of a datatype: by requests, and put off until there are none */
 			int uses, frees;

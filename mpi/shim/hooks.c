@@ -14,6 +14,7 @@
 #include "ckpt_hooks.h"
 #include "shim/cut.h"
 #include "shim/restart.h"
+#include "shim/segment.h"
 
 /* Without libckpt there is nobody to tell. */
 #pragma weak ckpt_hooks_register
@@ -39,7 +40,7 @@ static int foreign_fd(void *arg, int fd)
 static int foreign_map(void *arg, uintptr_t start, uintptr_t end)
 {
 	(void)arg;
-	return ckpti_guest_has_range(start, end);
+	return ckpti_guest_has_range(start, end) || ckpti_mpi_segment_has(start, end);
 }
 
 /* The handler that asks may have interrupted a call: then not even its own thread is outside. */
@@ -54,8 +55,9 @@ static int before_image(void *arg)
 	struct ckpti_err err = {0};
 
 	(void)arg;
-	return ckpti_guest_inside() != 0 || ckpti_mpi_loading() || ckpti_mpi_shared_windows ||
-	       (ckpti_mpi_running && !prepared) || ckpti_guest_check_counts(&err) < 0;
+	return ckpti_guest_inside() != 0 || ckpti_mpi_loading() ||
+	       (ckpti_mpi_running && !prepared) || ckpti_guest_check_counts(&err) < 0 ||
+	       ckpti_mpi_segments_copy() < 0;
 }
 
 static void after_restart(void *arg)
@@ -89,16 +91,20 @@ static int before(enum ckpt_event event, void *arg)
 
 	(void)arg;
 	if (event == CKPT_EV_ABORTED) {
-		if (prepared)
+		if (prepared) {
+			ckpti_mpi_segments_end();
 			ckpti_mpi_cut_end(true);
+		}
 		prepared = false;
 		return 0;
 	}
 	if (!ckpti_mpi_running)
 		return 0;
+	ckpti_mpi_segments_begin();
 	if (ckpti_mpi_cut_begin(&err) < 0)
 		return refused(&err);
 	if (ckpti_mpi_save(&err) < 0) {
+		ckpti_mpi_segments_end();
 		ckpti_mpi_cut_end(true);
 		return refused(&err);
 	}
@@ -110,8 +116,10 @@ static int after(enum ckpt_event event, void *arg)
 {
 	(void)event;
 	(void)arg;
-	if (prepared)
+	if (prepared) {
+		ckpti_mpi_segments_end();
 		ckpti_mpi_cut_end(false);
+	}
 	prepared = false;
 	return 0;
 }

@@ -11,8 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Memory that several processes share is the guest's: hooks.c refuses a checkpoint while there is any. */
-unsigned int ckpti_mpi_shared_windows;
+#include "shim/segment.h"
 
 /* ---- duplication and end --------------------------------------------------------------------- */
 
@@ -157,8 +156,8 @@ int PMPI_Win_free(MPI_Win *win)
 
 	if (ret == MPI_SUCCESS)
 		ret = GUEST(MPI_Win_free, &real);
-	if (ret == MPI_SUCCESS && h->guest_memory)
-		(void)__atomic_sub_fetch(&ckpti_mpi_shared_windows, 1, __ATOMIC_SEQ_CST);
+	if (ret == MPI_SUCCESS)
+		ckpti_mpi_segment_free(h->segment);
 	*win = ckpti_mpi_after(CKPTI_MPI_WIN, *win, real);
 	ckpti_mpi_coll_end(coll);
 	return ret;
@@ -293,27 +292,6 @@ int PMPI_Win_allocate(MPI_Aint size, int disp_unit, MPI_Info info, MPI_Comm comm
 	return ret;
 }
 CKPTI_MPI_WEAK(MPI_Win_allocate)
-
-int PMPI_Win_allocate_shared(MPI_Aint size, int disp_unit, MPI_Info info, MPI_Comm comm,
-			     void *baseptr, MPI_Win *win)
-{
-	struct ckpti_guest_thread *coll = ckpti_mpi_coll_begin(comm, "MPI_Win_allocate_shared");
-	struct ckpti_mpi_handle *h;
-	MPI_Win real = NULL;
-	int ret = GUEST(MPI_Win_allocate_shared, size, disp_unit, ckpti_mpi_real(info),
-			ckpti_mpi_real(comm), baseptr, &real);
-
-	if (ret == MPI_SUCCESS) {
-		h = ckpti_mpi_out(CKPTI_MPI_WIN, real);
-		h->guest_memory = true;
-		(void)__atomic_add_fetch(&ckpti_mpi_shared_windows, 1, __ATOMIC_SEQ_CST);
-		*win = (MPI_Win)h;
-		ckpti_mpi_coll_made(comm, h);
-	}
-	ckpti_mpi_coll_end(coll);
-	return ret;
-}
-CKPTI_MPI_WEAK(MPI_Win_allocate_shared)
 
 /* ---- lengths that only MPI knows --------------------------------------------------------------- */
 

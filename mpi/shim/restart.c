@@ -14,8 +14,11 @@
 #include "ckpt_hooks.h"
 #include "shim/cut.h"
 #include "shim/remake.h"
+#include "shim/segment.h"
 
 #pragma weak ckpt_launch_environment
+
+#define MEET_MS 60000
 
 /*
  * Ranks of one node find each other's memory by process number, and after a restart they may have the
@@ -35,6 +38,19 @@ static bool names_pids(const char *e)
 		if (strncmp(e, no_pids[i], strcspn(no_pids[i], "=") + 1) == 0)
 			return true;
 	return false;
+}
+
+/* How long to wait for the other ranks of a shared window: their images may be larger. */
+static int meet_ms(void)
+{
+	static const char name[] = "CKPT_MPI_MEET_TIMEOUT=";
+	const char *block = ckpt_launch_environment ? ckpt_launch_environment() : NULL;
+	long s = 0;
+
+	for (const char *e = block; e && *e; e += strlen(e) + 1)
+		if (strncmp(e, name, sizeof(name) - 1) == 0)
+			s = strtol(e + sizeof(name) - 1, NULL, 10);
+	return s >= 1 && s <= 3600 ? (int)s * 1000 : MEET_MS;
 }
 
 /* In one block; NULL: no memory. */
@@ -97,6 +113,8 @@ int ckpti_mpi_save(struct ckpti_err *err)
 	if (r == 0)
 		r = ckpti_mpi_windows_save(err);
 	if (r == 0)
+		r = ckpti_mpi_segments_prepare(err);
+	if (r == 0)
 		r = ckpti_mpi_files_save(err);
 	ckpti_mpi_clock_save();
 	return r;
@@ -123,8 +141,21 @@ static int new_life(struct ckpti_err *err)
 
 static bool lost;
 
+/* Not exit(): the application's buffers are those of the checkpoint. */
+static void give_up(const struct ckpti_err *err)
+{
+	(void)dprintf(STDERR_FILENO, "posix-ckpt: MPI: cannot go on after the restart: %s\n",
+		      err->text);
+	_exit(1);
+}
+
 void ckpti_mpi_lost(void)
 {
+	struct ckpti_err err = {0};
+
+	/* Threads may look at shared windows before they call MPI. */
+	if (ckpti_mpi_segments_again(meet_ms(), &err) < 0)
+		give_up(&err);
 	lost = true;
 	ckpti_mpi_hold_back(true);
 	ckpti_guest_lost();
@@ -139,11 +170,7 @@ void ckpti_mpi_restart(void)
 	if (!lost)
 		return;
 	lost = false;
-	if (new_life(&err) < 0) {
-		/* Not exit(): the application's buffers are those of the checkpoint. */
-		(void)dprintf(STDERR_FILENO,
-			      "posix-ckpt: MPI: cannot go on after the restart: %s\n", err.text);
-		_exit(1);
-	}
+	if (new_life(&err) < 0)
+		give_up(&err);
 	ckpti_mpi_hold_back(false);
 }

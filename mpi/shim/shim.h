@@ -44,9 +44,6 @@ void ckpti_mpi_fatal(const char *format, ...) __attribute__((format(printf, 1, 2
 bool ckpti_mpi_loading(void);
 extern bool ckpti_mpi_running; /* MPI is initialized and not finalized */
 
-/* object.c: windows whose memory the guest has made */
-extern unsigned int ckpti_mpi_shared_windows;
-
 /* hooks.c */
 void ckpti_mpi_hooks_register(void);
 

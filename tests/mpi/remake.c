@@ -12,15 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static int rank, size;
-
-#define CHECK(cond)                                                                       \
-	do {                                                                              \
-		if (!(cond)) {                                                            \
-			fprintf(stderr, "rank %d, line %d: %s\n", rank, __LINE__, #cond); \
-			MPI_Abort(MPI_COMM_WORLD, 1);                                     \
-		}                                                                         \
-	} while (0)
+#include "pause.h"
 
 /* ---- communicators -------------------------------------------------------------------------------- */
 
@@ -386,27 +378,6 @@ static void check_file(void)
 	MPI_File_get_size(file, &now);
 	CHECK(now == (MPI_Offset)sizeof(int) * 8 * size);
 	MPI_File_close(&file);
-}
-
-/* ---- the pause ------------------------------------------------------------------------------------------ */
-
-static void pause_for(const char *go)
-{
-	char name[64], final[64];
-	FILE *f;
-
-	MPI_Barrier(MPI_COMM_WORLD);
-	snprintf(name, sizeof(name), "pid.%d", rank);
-	snprintf(final, sizeof(final), "ready.%d", rank);
-	f = fopen(name, "w");
-	CHECK(f);
-	fprintf(f, "%d\n", getpid());
-	fclose(f);
-	rename(name, final);
-	for (int i = 0; access(go, F_OK) != 0; i++) {
-		CHECK(i < 3000);
-		usleep(10000);
-	}
 }
 
 int main(int argc, char **argv)
