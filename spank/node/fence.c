@@ -139,7 +139,7 @@ void ckpti_fence_tick(struct ckpti_node *n)
 		n->stopped = true;
 		n->stopped_ms = ckpti_node_now_ms();
 		n->told_stopped = false;
-		ckpti_round_abort(n, "the step's directory cannot be read");
+		ckpti_round_give_up(n, "the step's directory cannot be read");
 		stop_tasks(n);
 	} else if (n->stopped && uncertain_ms(n) < ckpti_fence_limit_ms(n)) {
 		n->stopped = false;

@@ -242,7 +242,9 @@ void ckpti_round_frame(struct ckpti_node *n, unsigned type, const struct ckpti_k
 /* Something about a part may have changed, or time has passed. */
 void ckpti_round_advance(struct ckpti_node *n);
 void ckpti_round_reaped(struct ckpti_node *n, int pid, int status);
-/* Give up: the tasks are being stopped, or have ended. */
+/* Give up, and the coordinator is told to try again: the others of the step wait for us. */
+void ckpti_round_give_up(struct ckpti_node *n, const char *why);
+/* Give up without a word. */
 void ckpti_round_abort(struct ckpti_node *n, const char *why);
 void ckpti_round_lost(struct ckpti_node *n);
 

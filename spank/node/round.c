@@ -111,6 +111,17 @@ static void fail_part(struct ckpti_node *n, const struct ckpti_task *t)
 	fail(n, t, &err);
 }
 
+void ckpti_round_give_up(struct ckpti_node *n, const char *why)
+{
+	struct ckpti_err err = {.code = 0};
+
+	/* What is on disk here stays good, whether the manifest is written or not. */
+	if (n->round.phase == CKPTI_ROUND_IDLE || n->round.phase == CKPTI_ROUND_DURABLE)
+		return;
+	(void)ckpti_err(&err, -EAGAIN, "%s", why);
+	fail(n, NULL, &err);
+}
+
 /* ---- starting --------------------------------------------------------------------------------- */
 
 static int start_parts(struct ckpti_node *n, struct ckpti_task **ret_t, struct ckpti_err *err)
