@@ -468,6 +468,8 @@ static int number_set(struct table *t, struct ckpti_mpi_handle *h, int number)
 	if (number >= t->nnumbers)
 		t->nnumbers = number + 1;
 	h->fortran = number;
+	if (h->kind == CKPTI_MPI_REQUEST)
+		h->request.number = number;
 	return number;
 }
 

@@ -63,7 +63,9 @@ struct ckpti_mpi_request {
 	uint8_t done : 1;       /* ended, the end is in status and error */
 	uint8_t persistent : 1; /* it has no request of the guest while it is inactive */
 	uint8_t orphan : 1;     /* the application has freed it, or never had it */
-	int count, peer, tag;
+	int count;
+	int number; /* Fortran's, once it has one: libmpi_mpifh takes it from here after a wait */
+	int peer, tag;
 	void *buf;
 	struct ckpti_mpi_handle *type;
 	struct ckpti_mpi_coll *comm;
@@ -118,6 +120,7 @@ struct ckpti_mpi_handle {
 #define CKPTI_MPI_OP_FORTRAN   2u
 
 _Static_assert(offsetof(struct ckpti_mpi_handle, op_flags) == 0x54, "Open MPI 4.1");
+_Static_assert(offsetof(struct ckpti_mpi_handle, request.number) == 0x68, "Open MPI 4.1");
 _Static_assert(offsetof(struct ckpti_mpi_handle, grequest_is_c) == 0xc0, "Open MPI 4.1");
 _Static_assert(offsetof(struct ckpti_mpi_handle, type_self) == 0xd0, "Open MPI 4.1");
 _Static_assert(offsetof(struct ckpti_mpi_handle, win_self) == 0xf0, "Open MPI 4.1");

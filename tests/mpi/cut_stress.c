@@ -531,6 +531,10 @@ int main(int argc, char **argv)
 			open_all(w);
 	}
 	MPI_Barrier(MPI_COMM_WORLD);
+	if (rank == 0) {
+		printf("begin\n");
+		fflush(stdout);
+	}
 	ready(rank);
 	for (int i = 0; i < threads; i++)
 		pthread_create(&thread[i], NULL, run, &work[i]);

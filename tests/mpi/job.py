@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""For tests of programs below `mpirun cpr run`: jobs of a test, checkpoints of all their ranks at the same
+time, new lives in a new launch.  Nothing of them outlives the test.
+"""
+import glob
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+LIMIT = float(os.environ.get("CKPT_LIMIT", "55"))
+CPR = os.environ["CPR"]
+# The image of a rank has the number of its rank in the new launch.
+RESTART = 'exec "$0" -q -r "${1:-state}.$OMPI_COMM_WORLD_RANK"'
+
+
+class Failed(Exception):
+    pass
+
+
+class Jobs:
+    def __init__(self, limit=LIMIT):
+        self.cwd = tempfile.mkdtemp(prefix="ckpt-restart-")
+        self.limit, self.deadline = limit, time.time() + limit
+        self.jobs, self.pids = [], []
+        self.env = {"PATH": os.environ["PATH"], "HOME": self.cwd, "TMPDIR": self.cwd, "LANG": "C",
+                    "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+                    "OMPI_MCA_mpi_yield_when_idle": "1", "OMP_NUM_THREADS": "1",
+                    # A job that is killed leaves its shared memory behind.
+                    "OMPI_MCA_btl_vader_backing_directory": self.cwd,
+                    "OMPI_MCA_osc_rdma_backing_directory": self.cwd,
+                    "OMPI_MCA_osc_sm_backing_directory": self.cwd}
+
+    def launch(self, ranks, *command):
+        """A job of mpirun, and the file that has its output."""
+        path = f"{self.cwd}/log.{len(self.jobs)}"
+        with open(path, "wb") as log:
+            job = subprocess.Popen(["mpirun", "--oversubscribe", "-np", str(ranks), *command],
+                                   stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.cwd,
+                                   env=self.env, start_new_session=True)
+        self.jobs.append(job)
+        return job, path
+
+    def end_of(self, job, path):
+        """Status and output."""
+        try:
+            status = job.wait(max(0.1, self.deadline - time.time()))
+        except subprocess.TimeoutExpired:
+            raise Failed(f"not ended within {self.limit:.0f} s:\n{text_of(path)}") from None
+        return status, text_of(path)
+
+    def wait(self, what, condition):
+        while not (value := condition()):
+            if time.time() > self.deadline:
+                raise Failed(f"waited too long for {what}:\n" +
+                             "\n".join(text_of(path) for path in glob.glob(f"{self.cwd}/log.*")))
+            time.sleep(0.02)
+        return value
+
+    def ranks_of(self, ranks, path):
+        """Process numbers of the ranks whose program is `path`, by rank."""
+        pids = {}
+        for exe in glob.glob("/proc/[0-9]*/exe"):
+            pid = exe.split("/")[2]
+            try:
+                if os.readlink(exe) != path or os.stat(f"/proc/{pid}/cwd").st_ino != os.stat(self.cwd).st_ino:
+                    continue
+                with open(f"/proc/{pid}/environ", "rb") as file:
+                    rank = re.search(rb"(?:^|\0)OMPI_COMM_WORLD_RANK=(\d+)\0", file.read())
+            except OSError:
+                continue
+            if rank:
+                pids[int(rank[1])] = int(pid)
+        return pids if len(pids) == ranks else None
+
+    def checkpoint(self, pids, name="state"):
+        """All ranks at the same time, as they agree on a cut."""
+        self.pids += pids.values()
+        takes = [subprocess.Popen([CPR, "-c", f"{self.cwd}/{name}.{rank}", "-f", "-p", str(pid)],
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                 for rank, pid in pids.items()]
+        for take in takes:
+            text = take.communicate(timeout=30)[0]
+            if take.returncode:
+                raise Failed(f"cpr -c: status {take.returncode}:\n{text}")
+
+    def kill(self, job, pids):
+        for pid in pids.values():
+            os.kill(pid, signal.SIGKILL)
+        self.end_job(job)
+
+    @staticmethod
+    def end_job(job):
+        try:
+            os.killpg(job.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        job.wait()
+
+    def end(self):
+        for job in self.jobs:
+            self.end_job(job)
+        for exe in glob.glob("/proc/[0-9]*/cwd"):
+            try:
+                if os.readlink(exe).startswith(self.cwd):
+                    os.kill(int(exe.split("/")[2]), signal.SIGKILL)
+            except OSError:
+                pass
+        shutil.rmtree(self.cwd, ignore_errors=True)
+
+
+def text_of(path):
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read()
+
+
+def table_of(text):
+    """The thermodynamic output of lmp."""
+    return [line for line in text.splitlines() if re.fullmatch(r"\s*\d+(\s+-?[\d.]+){5}\s*", line)]
