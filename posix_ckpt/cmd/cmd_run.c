@@ -19,7 +19,8 @@
 #include "program.h"
 #include "util/launch.h"
 
-#define LIBRARY "libckpt.so.0"
+#define SET_DIGITS 16 /* of a CKPT_SET */
+#define LIBRARY    "libckpt.so.0"
 
 /* As a shell has it. */
 #define EXIT_CANNOT_RUN 126
@@ -120,6 +121,34 @@ static int set_cpus(void)
 	return setenv(CKPTI_LAUNCH_CPUS, list, 1) < 0 ? -errno : 0;
 }
 
+/* What has the environment of the launch, for all lives of the set; no program fails for want of it. */
+static void set_launch_file(const struct ckpti_cmd_opts *o, bool in_set)
+{
+	struct ckpti_launch_file file;
+	char usual[64] = "";
+	const char *path = getenv(CKPTI_LAUNCH_FILE);
+	int r = ckpti_launch_file_name(getenv("CKPT_SET"), usual, sizeof(usual));
+	/* A usual name is this set's, or it was inherited from another one. */
+	bool named = path && (r < 0 || strncmp(path, usual, strlen(usual) - SET_DIGITS) != 0);
+
+	if (path && in_set && (named || strcmp(path, usual) == 0) && access(path, F_OK) == 0)
+		return;
+	if (named)
+		r = 0;
+	else
+		path = usual;
+	if (r == 0)
+		r = ckpti_launch_file_write(path, environ, 0, 0, &file);
+	if (r == 0) {
+		(void)setenv(CKPTI_LAUNCH_FILE, path, 1);
+		return;
+	}
+	if (!o->quiet)
+		(void)fprintf(stderr, "cpr: run: no " CKPTI_LAUNCH_FILE ": %s: %s\n", path,
+			      strerror(-r));
+	(void)unsetenv(CKPTI_LAUNCH_FILE);
+}
+
 static int restart_instead(const struct ckpti_cmd_opts *o, const char *dir, int rank)
 {
 	struct ckpti_cmd_opts again = *o;
@@ -174,6 +203,7 @@ static void become_launcher(const struct ckpti_cmd_opts *o)
 int ckpti_run_become(const struct ckpti_cmd_opts *o)
 {
 	struct ckpti_err err = {.code = 0};
+	const bool in_set = getenv("CKPT_SET") != NULL;
 	int r;
 
 	r = ckpti_mpirun_prepare(o->args[0], &err);
@@ -191,6 +221,7 @@ int ckpti_run_become(const struct ckpti_cmd_opts *o)
 		r = -errno;
 	if (r < 0)
 		return ckpti_report_error(o, r, &err);
+	set_launch_file(o, in_set);
 
 	(void)execvp(o->args[0], o->args);
 	r = errno;

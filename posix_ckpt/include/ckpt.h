@@ -348,6 +348,21 @@ CKPT_API uint64_t ckpt_generation(void);
 CKPT_API unsigned ckpt_restarts(void);
 
 /*
+ * The environment that the program cpr had when it restarted this process: strings "NAME=value", each
+ * ended by a null byte; after the last one there is an empty one.  What a batch system or an MPI says of
+ * the present launch is in it (SLURM_*, PMIX_*); the program's own environment stays that of the first
+ * life.  NULL before the first restart.  Valid until the next one.  A file has the same for other
+ * processes of the set, from the first life on: see the variable CKPT_LAUNCH_FILE in ckpt(7).
+ * Safety: MT-Safe, AS-Safe, also in after_restart of ckpt_hooks.h.  Since: 0.1.  Source: ours.
+ */
+CKPT_API const char *ckpt_launch_environment(void);
+
+/* As getenv(), of the present launch: the environment above, or before the first restart the
+ * program's own.  NULL when there is no such variable.
+ * Safety: as getenv(); after a restart MT-Safe, AS-Safe.  Since: 0.1.  Source: ours. */
+CKPT_API const char *ckpt_launch_getenv(const char *name);
+
+/*
  * Checkpoint the caller and its descendants (P_HID) into the directory of CKPT_DIRECTORY, or else of
  * the environment variable CKPT_DIR; an older checkpoint there is replaced.  flags: those of
  * section 2 except CKPT_ASYNC.  Returns 0 when the caller goes on, 1 in the restarted process.

@@ -14,6 +14,9 @@
 #ifndef CKPT_HOOKS_H
 #define CKPT_HOOKS_H 1
 
+/* ckpt_launch_environment(): a plug-in finds its new launch there. */
+#include <ckpt.h>
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -56,15 +59,6 @@ struct ckpt_hooks {
  */
 CKPT_API int ckpt_hooks_register(const struct ckpt_hooks *hooks);
 CKPT_API int ckpt_hooks_remove(const struct ckpt_hooks *hooks);
-
-/*
- * The environment that the program cpr had when it restarted this process: strings "NAME=value", each
- * ended by a null byte; after the last one there is an empty one.  A plug-in finds its new launch in
- * it (PMIX_*, SLURM_*); the program's own environment is still that of the first life.  NULL before
- * the first restart.  Valid until the next one.
- * MT-Safe, AS-Safe, also in after_restart.
- */
-CKPT_API const char *ckpt_launch_environment(void);
 
 #ifdef __cplusplus
 }

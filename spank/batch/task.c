@@ -84,6 +84,22 @@ static const char *prepare(const struct ckpti_batch *b)
 	return NULL;
 }
 
+/* When the environment is that of the program.  It does not fail for want of the file. */
+static void write_launch_file(void)
+{
+	struct ckpti_launch_file file;
+	char path[64] = "";
+	int r = ckpti_launch_file_name(getenv("CKPT_SET"), path, sizeof(path));
+
+	if (r == 0)
+		r = ckpti_launch_file_write(path, environ, 0, 0, &file);
+	if (r == 0)
+		(void)setenv(CKPTI_LAUNCH_FILE, path, 1);
+	else
+		(void)fprintf(stderr, "cpr: run: no " CKPTI_LAUNCH_FILE ": %s: %s\n", path,
+			      strerror(-r));
+}
+
 static void be_program(const struct ckpti_batch *b)
 {
 	const char *why = prepare(b);
@@ -91,6 +107,9 @@ static void be_program(const struct ckpti_batch *b)
 
 	ckpti_batch_clear_env();
 	(void)unsetenv(CKPTI_PLUGIN_TOKEN);
+	(void)unsetenv(CKPTI_LAUNCH_FILE);
+	if (!why)
+		write_launch_file();
 	set_reason(b, why ? why : "");
 	set_slot(b, why ? CKPTI_SLOT_LEFT_OUT : CKPTI_SLOT_FRESH);
 	(void)execvp(b->command[0], b->command);

@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "spank/node/node.h"
+#include "util/launch.h"
 
 #define PAGE_FD    3
 #define IDLE_MS    500
@@ -328,6 +329,9 @@ static int loop(struct ckpti_node *n)
 
 static void finish(struct ckpti_node *n)
 {
+	/* Of tasks in their first life; of others cpr has done it. */
+	for (size_t i = 0; !n->restored && i < n->ntasks; i++)
+		ckpti_launch_file_remove_set(n->set_base + n->task[i].rank);
 	ckpti_round_abort(n, "all tasks have ended");
 	ckpti_uplink_end(n, GOODBYE_MS);
 	__atomic_store_n(&n->page->agent, CKPTI_AGENT_OVER, __ATOMIC_RELEASE);

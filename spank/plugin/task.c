@@ -289,6 +289,25 @@ static const char *prepare(spank_t sp, const struct ckpti_plugin_conf *conf, uin
 	return NULL;
 }
 
+/* When the environment is that of the program.  It does not fail for want of the file. */
+static void write_launch_file(spank_t sp)
+{
+	char set[17], path[64], **env = NULL;
+	struct ckpti_launch_file file;
+	int r;
+
+	if (!get_env(sp, "CKPT_SET", set, sizeof(set)) ||
+	    spank_get_item(sp, S_JOB_ENV, &env) != ESPANK_SUCCESS)
+		return;
+	r = ckpti_launch_file_name(set, path, sizeof(path));
+	if (r == 0)
+		r = ckpti_launch_file_write(path, env, 0, 0, &file);
+	if (r == 0)
+		(void)spank_setenv(sp, CKPTI_LAUNCH_FILE, path, 1);
+	else
+		slurm_error("spank_ckpt: no " CKPTI_LAUNCH_FILE ": %s: %s", path, strerror(-r));
+}
+
 /* Until no task of the life before can run any more.  Here and not in srun: the credential that it
  * launches tasks with is good for a short time only. */
 static void wait_for_fence(spank_t sp)
@@ -351,6 +370,8 @@ static void begin(spank_t sp, const struct ckpti_plugin_conf *conf, struct ckpti
 	}
 	why = prepare(sp, conf, rank);
 	clean_env(sp);
+	if (!why)
+		write_launch_file(sp);
 	ckpti_task_set_slot(slot, rank, why ? CKPTI_SLOT_LEFT_OUT : CKPTI_SLOT_FRESH, why);
 }
 
@@ -366,6 +387,8 @@ void ckpti_task_begin(spank_t sp, const struct ckpti_plugin_conf *conf)
 		return;
 	}
 	(void)spank_unsetenv(sp, CKPTI_PLUGIN_LAUNCHER);
+	/* Of a launch that srun is part of. */
+	(void)spank_unsetenv(sp, CKPTI_LAUNCH_FILE);
 	if (get_env(sp, CKPTI_PLUGIN_REFUSED, refused, sizeof(refused)))
 		_exit(1); /* srun has said why */
 	if (ckpti_step_page_fd() < 0) {

@@ -42,3 +42,8 @@ set_property(TEST restore.restart_killed.user APPEND PROPERTY LABELS user)
 add_test(NAME restore.cpus COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/cpus)
 ckpt_test_properties(restore.cpus TIMEOUT 60)
 set_property(TEST restore.cpus PROPERTY ENVIRONMENT "CPR=$<TARGET_FILE:cpr>")
+
+# The environment of one launch and of the next.
+add_test(NAME restore.launch COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/launch)
+ckpt_test_properties(restore.launch TIMEOUT 60)
+set_property(TEST restore.launch PROPERTY ENVIRONMENT "CPR=$<TARGET_FILE:cpr>")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""usage: work.py OUT TICKS SECONDS [lives] [until=FILE] [ballast=MIB] [crash=segv|exit|memory] [aside=PATH,...]
+"""usage: work.py OUT TICKS SECONDS [lives] [until=FILE] [ballast=MIB] [crash=segv|exit|memory] [aside=PATH,...] [launch]
 
 One task of a step that can be told from one that was started again: a token that is made at the start
 and lies in memory only stands in every line of OUT.<rank>, and goes into the result.
@@ -7,13 +7,15 @@ and lies in memory only stands in every line of OUT.<rank>, and goes into the re
 lives: writes the time and the number of each tick to OUT.<rank>.<host>-<start time of the process>, too,
 which is another file after each restart.  until: ends well before, when there is FILE.  crash: ends so as
 soon as it sees that it was restarted.  aside: has a count in each PATH.<rank>, too, which it does not hold
-open; one that is not that of its memory is an error.
+open; one that is not that of its memory is an error.  launch: writes to OUT.<rank>.launch what its environment says of
+the launch, what the file of the present one does, and what a shell finds there.
 """
 import hashlib
 import os
 import secrets
 import signal
 import socket
+import subprocess
 import sys
 import time
 
@@ -54,6 +56,20 @@ def aside(path, token, i):
         file.write(f"{token} {i}")
 
 
+NAMES = ("SLURM_NODELIST", "SLURMD_NODENAME", "SLURM_JOB_ID", "CKPT_RESTART_COUNT", "CKPT_GENERATION")
+SHELL = '. "$CKPT_LAUNCH_FILE.sh"; echo "$TOKEN" ' + " ".join(f"${name}" for name in NAMES)
+
+
+def launch(path, token):
+    with open(os.environ["CKPT_LAUNCH_FILE"], encoding="utf-8") as file:
+        now = dict(pair.split("=", 1) for pair in file.read().split("\0")[:-1])
+    said = subprocess.run(["bash", "-c", SHELL], check=True, capture_output=True, text=True,
+                          env={**os.environ, "TOKEN": token}).stdout
+    with open(path, "a", encoding="ascii") as file:
+        file.write(f"{token} {' '.join(os.environ.get(name, '-') for name in NAMES)}\n"
+                   f"{token} {' '.join(now.get(name, '-') for name in NAMES)}\n{said}")
+
+
 def crash(how):
     if how == "segv":
         signal.signal(signal.SIGSEGV, signal.SIG_DFL)
@@ -81,6 +97,8 @@ def main():
             state = step(state, i)
             for path in filter(None, more.get("aside", "").split(",")):
                 aside(f"{path}.{rank}", token, i)
+            if "launch" in more and i % 5 == 1:
+                launch(f"{out}.{rank}.launch", token)
             file.write(f"{i} {token} {socket.gethostname()}\n")
             if "lives" in more:
                 tell(f"{out}.{rank}.{process()}", i)

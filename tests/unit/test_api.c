@@ -500,6 +500,30 @@ static void test_stat_refuses_strange_directories(void **state)
 	assert_fails(ckpt_remove(NULL), EINVAL);
 }
 
+static void test_launch_is_that_of_now(void **state)
+{
+	static char now[] = "CKPT_T_A=there\0CKPT_T_AB=longer\0CKPT_T_E=\0";
+
+	(void)state;
+	(void)setenv("CKPT_T_A", "here", 1);
+	(void)setenv("CKPT_T_OLD", "old", 1);
+	assert_null(ckpt_launch_environment());
+	assert_string_equal(ckpt_launch_getenv("CKPT_T_A"), "here");
+	assert_null(ckpt_launch_getenv("CKPT_T_AB"));
+	ckpti_agent.launch_env = now;
+	assert_ptr_equal(ckpt_launch_environment(), now);
+	assert_string_equal(ckpt_launch_getenv("CKPT_T_A"), "there");
+	assert_string_equal(ckpt_launch_getenv("CKPT_T_AB"), "longer");
+	assert_string_equal(ckpt_launch_getenv("CKPT_T_E"), "");
+	/* Of the first life only; and nothing that is no name. */
+	assert_null(ckpt_launch_getenv("CKPT_T_OLD"));
+	assert_null(ckpt_launch_getenv("CKPT_T_"));
+	assert_null(ckpt_launch_getenv(""));
+	assert_null(ckpt_launch_getenv(NULL));
+	ckpti_agent.launch_env = NULL;
+	assert_string_equal(ckpt_launch_getenv("CKPT_T_OLD"), "old");
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -521,6 +545,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_exclude_agrees_with_a_bit_map),
 		cmocka_unit_test(test_exclude_has_room_for_64),
 		cmocka_unit_test(test_hooks_are_kept_in_order),
+		cmocka_unit_test(test_launch_is_that_of_now),
 		cmocka_unit_test(test_stat_lists_processes),
 		cmocka_unit_test(test_stat_refuses_strange_directories),
 	};

@@ -83,8 +83,3 @@ int ckpt_hooks_remove(const struct ckpt_hooks *hooks)
 
 	return r < 0 ? ckpti_api_fail(CKPT_AT_CALL, r, &err) : 0;
 }
-
-const char *ckpt_launch_environment(void)
-{
-	return ckpti_agent.launch_env;
-}

@@ -259,5 +259,6 @@ _Noreturn void ckpti_builder(struct ckpti_life *life, int ctl)
 	ckpti_store_close(life->store);
 	ckpti_trace_close();
 	live_on(&hand_on, ctl);
+	ckpti_launch_file_remove(&life->launch_file);
 	_exit(0);
 }

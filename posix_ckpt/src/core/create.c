@@ -109,8 +109,8 @@ static int add_set_record(struct ckpti_snap *s, struct ckpti_err *err)
 		.request_id = t->id,
 		.nprocs = (uint32_t)set->n,
 	};
-	char host[256] = "";
-	const char *strs[2] = {host, NULL};
+	char host[256] = "", launch[PATH_MAX] = "";
+	const char *strs[3] = {host, NULL, launch};
 	int r;
 
 	if (!root)
@@ -119,7 +119,9 @@ static int add_set_record(struct ckpti_snap *s, struct ckpti_err *err)
 	ckpti_cpus_of_launch(root->info.pid, rec.launch_cpus);
 	(void)gethostname(host, sizeof(host) - 1);
 	strs[1] = root->info.comm;
-	r = ckpti_image_add(&s->img, CKPTI_R_SET, &rec, sizeof(rec), strs, 2, NULL, 0, 0);
+	if (ckpti_procfs_environ(root->info.pid, CKPTI_LAUNCH_FILE, launch, sizeof(launch)) != 1)
+		launch[0] = 0;
+	r = ckpti_image_add(&s->img, CKPTI_R_SET, &rec, sizeof(rec), strs, 3, NULL, 0, 0);
 	return r < 0 ? ckpti_err(err, r, "out of memory") : 0;
 }
 

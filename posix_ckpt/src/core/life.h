@@ -16,6 +16,7 @@
 
 #include "core/core.h"
 #include "image/image.h"
+#include "util/launch.h"
 
 /* Where a process of the tree stands while it is being built; in memory that all share. */
 struct ckpti_slot {
@@ -55,6 +56,7 @@ struct ckpti_life {
 	int lease; /* held by the builder as long as the processes live; < 0: none */
 	struct ckpti_image img;
 	struct ckpti_r_set set;
+	struct ckpti_launch_file launch_file;
 	struct ckpti_rebuild rb;
 	struct ckpti_r_proc *proc; /* parents before children */
 	size_t nproc;

@@ -277,6 +277,28 @@ static void tell_differences(const struct ckpti_life *life)
 			  "no time namespace here: CLOCK_MONOTONIC jumps to this machine's");
 }
 
+/* A clone leaves the file to the first life. */
+static void renew_launch_file(struct ckpti_life *life)
+{
+	const struct ckpti_restart_req *req = life->req;
+	char text[512];
+	struct ckpti_view v;
+	const char *path;
+	int r;
+
+	if (req->clone || !ckpti_image_first(&life->img, CKPTI_R_SET, &v))
+		return;
+	path = ckpti_view_str(&v, 2);
+	if (!*path)
+		return;
+	r = ckpti_launch_file_write(path, environ, life->set.restarts + 1, life->set.generation,
+				    &life->launch_file);
+	if (r == 0 || !req->note)
+		return;
+	(void)snprintf(text, sizeof(text), "'%.300s' cannot be renewed: %s", path, strerror(-r));
+	req->note(req->started_arg, text);
+}
+
 static void life_free(struct ckpti_life *life)
 {
 	for (size_t i = 0; i < life->npin; i++)
@@ -332,6 +354,8 @@ static int restart(const struct ckpti_restart_req *req, int *ret_wstatus, enum c
 	ckpti_trace_phase("check", 0);
 	if (r == 0)
 		tell_differences(&life);
+	if (r == 0 && !req->check)
+		renew_launch_file(&life);
 	if (r == 0 && !req->check) {
 		/* For good: one that comes when the root has ended must not change how we end. */
 		ckpti_hand_on_signals(&mask);

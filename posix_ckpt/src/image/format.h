@@ -102,7 +102,7 @@ struct ckpti_r_set {
 	uint32_t eintr_hidden;
 	uint32_t eintr_lost;
 	uint64_t launch_cpus[16]; /* processors that the launch of this life had; 0: not known */
-				  /* strings: host name, program name */
+	/* strings: host name, program name, CKPT_LAUNCH_FILE (may be missing) */
 };
 
 struct ckpti_r_machine {
