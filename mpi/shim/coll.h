@@ -116,9 +116,6 @@ static inline struct ckpti_guest_thread *ckpti_mpi_rma_begin(const void *win, co
 	return ckpti_mpi_call_begin();
 }
 
-/* A request of a persistent collective call was made. */
-void ckpti_mpi_request_recurs(MPI_Request request);
-
 /* MPI_COMM_WORLD and MPI_COMM_SELF, when MPI is up. */
 void ckpti_mpi_colls_begin(void);
 /* An object was made by the last collective call on parent. */

@@ -54,7 +54,7 @@ static struct ckpti_mpi_message *take_in(struct ckpti_guest_thread *self, MPI_Me
 }
 
 struct seen {
-	struct ckpti_mpi_handle *recurring, *general, **message;
+	struct ckpti_mpi_handle *general, **message;
 	size_t nmessages, room;
 };
 
@@ -76,8 +76,6 @@ static void see(struct ckpti_mpi_handle *h, void *arg)
 		s->message[s->nmessages++] = h;
 		return;
 	}
-	if (r->operation == CKPTI_MPI_RECURRING)
-		s->recurring = h;
 	if (r->operation == CKPTI_MPI_GENERAL && r->active && !r->done)
 		s->general = h;
 	if (r->active && !r->done)
@@ -103,9 +101,6 @@ int ckpti_mpi_drain_begin(struct ckpti_guest_thread *self, struct ckpti_err *err
 	if (ckpti_mpi_dynamic)
 		return ckpti_err(err, -ENOTSUP,
 				 "rank %d has communicators with processes of another job",
-				 ckpti_mpi_rank);
-	if (s.recurring)
-		return ckpti_err(err, -ENOTSUP, "rank %d has persistent collective requests",
 				 ckpti_mpi_rank);
 	if (s.general)
 		return ckpti_err(err, -EAGAIN,

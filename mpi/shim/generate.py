@@ -27,7 +27,7 @@ Init Init_thread Is_thread_main Finalize Initialized Finalized Abort Pcontrol
 Comm_size Comm_rank Type_size Get_count Wtime Wtick
 Alloc_mem Free_mem Win_allocate Win_allocate_shared Win_shared_query Win_free
 Comm_free Comm_disconnect Type_free Comm_dup Comm_dup_with_info Comm_idup Type_dup
-Op_create Errhandler_create Errhandler_free Comm_create_errhandler Win_create_errhandler File_create_errhandler
+Op_create Op_free Errhandler_create Errhandler_free Comm_create_errhandler Win_create_errhandler File_create_errhandler
 Grequest_start Register_datarep
 Comm_create_keyval Type_create_keyval Win_create_keyval Keyval_create
 Comm_free_keyval Type_free_keyval Win_free_keyval Keyval_free
@@ -207,8 +207,6 @@ class Function:
                 # With processes of another job.
                 self.after.append(
                     f"if (ret == MPI_SUCCESS)\n\t\tckpti_mpi_coll_made_foreign(*{name});")
-            if kind == "REQUEST" and self.name.startswith("MPIX_"):
-                self.after.append("if (ret == MPI_SUCCESS)\n\t\tckpti_mpi_request_recurs(*request);")
 
     def add_array(self, base, kind, name, const):
         count = COUNTS.get((self.name, name), COUNTS.get(("*", name)))
@@ -272,6 +270,44 @@ class Function:
         lines += [f"\t{end}", "\treturn ret;", "}"]
         if plain != self.name:
             lines.append(f"CKPTI_MPI_WEAK({self.name})")
+        return "\n".join(lines) + "\n"
+
+
+class Persistent:
+    """The text of a persistent collective call: what defines it, and what starts it (recurring.h)."""
+
+    def __init__(self, name, ret, parameters):
+        self.name, self.ret = name, ret
+        self.parameters = split_parameters(parameters)
+
+    def text(self, _):
+        given = [p for p in self.parameters if p[1] not in ("comm", "info", "request")]
+        fields, sets, keeps, arguments = [], [], [], []
+        for ctype, name, suffix, _ in given:
+            kind = HANDLES.get(ctype.replace("const", "").strip())
+            # Arrays are the caller's until the request is freed.
+            fields.append(f"\t{ctype} {'*' if suffix else ''}{name};")
+            sets.append(f"\ta->{name} = {name};")
+            arguments.append(f"a->{name}")
+            if kind and suffix:
+                keeps += [f"\tfor (int i = 0, n = {COUNTS[self.name, name]}; i < n; i++)",
+                          f"\t\tckpti_mpi_recurring_keep(&a->def, {name}[i]);"]
+            elif kind:
+                keeps.append(f"\tckpti_mpi_recurring_keep(&a->def, {name});")
+        short = re.sub(r"^MPIX_(\w)(\w*)_init$", lambda m: f"{m[1].lower()}{m[2]}", self.name)
+        parameters = ", ".join(p[3] for p in self.parameters)
+        arguments += ["def->comm", "request"]
+        mine = f"struct args_{short}"
+        lines = [f"{mine} {{", "\tstruct ckpti_mpi_recurring def;", *fields, "};", "",
+                 f"static int start_{short}(const struct ckpti_mpi_recurring *def, MPI_Request *request)", "{"]
+        if given:
+            lines += [f"\tconst {mine} *a = (const void *)def;", ""]
+        lines += [f"\treturn PMPI_I{short}({', '.join(arguments)});", "}", "",
+                  f"{self.ret} P{self.name}({parameters})", "{", f"\t{self.ret} ret;",
+                  f'\t{mine} *a = ckpti_mpi_recurring_new(comm, "{self.name}", sizeof(*a), start_{short}, &ret);',
+                  "", "\t(void)info;", "\tif (!a)", "\t\treturn ret;", *sets, *keeps,
+                  "\t*request = ckpti_mpi_recurring_request(&a->def);", "\treturn ret;", "}",
+                  f"CKPTI_MPI_WEAK({self.name})"]
         return "\n".join(lines) + "\n"
 
 
@@ -347,8 +383,9 @@ def main(library, folder, *includes):
           "const struct ckpti_mpi_object ckpti_mpi_objects[] = {\n" +
           "".join(f"\t{{object_{n}, CKPTI_MPI_{kind}}},\n" for n, kind in objects.items()) + "};\n")
     write(folder, "functions.c",
-          '#include "shim/remake.h"\n#include "shim/shim.h"\n\n' +
-          "\n".join(Function(n, *known[n]).text("P" + n in functions) for n in names if n not in hand))
+          '#include "shim/recurring.h"\n#include "shim/remake.h"\n#include "shim/shim.h"\n\n' +
+          "\n".join((Persistent if re.match(r"MPIX_\w+_init$", n) else Function)(n, *known[n]).text(
+              "P" + n in functions) for n in names if n not in hand))
     write(folder, "data.S", data_text(data))
 
 

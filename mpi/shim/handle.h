@@ -44,10 +44,10 @@ enum ckpti_mpi_operation {
 	CKPTI_MPI_NOTHING,
 	CKPTI_MPI_SEND,
 	CKPTI_MPI_RECV,
-	CKPTI_MPI_MATCHED,  /* a message that is received by its handle */
-	CKPTI_MPI_OTHER,    /* collective, file, window: it ends at the drain */
-	CKPTI_MPI_GENERAL,  /* the application ends it */
-	CKPTI_MPI_RECURRING /* a persistent collective: cannot be made again */
+	CKPTI_MPI_MATCHED, /* a message that is received by its handle */
+	CKPTI_MPI_OTHER,   /* collective, file, window: it ends at the drain */
+	CKPTI_MPI_GENERAL, /* the application ends it */
+	CKPTI_MPI_RECURRING /* a persistent collective call: buf is its definition, see recurring.h */
 };
 
 enum ckpti_mpi_mode {
@@ -100,7 +100,8 @@ struct ckpti_mpi_handle {
 			struct ckpti_mpi_segment *segment; /* of a shared window */
 			bool fenced, shared_position;      /* window, file: see remake.h */
 		};
-		struct { /* of a datatype: by requests, and put off until there are none */
+		struct
+		{ /* of a datatype or operation: by requests, and put off until there are none */
 			int uses, frees;
 		};
 		uint8_t pad1[0xc0 - 0x60];

@@ -109,6 +109,15 @@ int PMPI_Comm_disconnect(MPI_Comm *comm)
 }
 CKPTI_MPI_WEAK(MPI_Comm_disconnect)
 
+/* A request that has not ended may have to be started again in a new life. */
+static bool is_put_off(struct ckpti_mpi_handle *h)
+{
+	if (!h || h->predefined || !__atomic_load_n(&h->uses, __ATOMIC_SEQ_CST))
+		return false;
+	(void)__atomic_add_fetch(&h->frees, 1, __ATOMIC_SEQ_CST);
+	return true;
+}
+
 static int type_end(MPI_Datatype *type)
 {
 	struct ckpti_guest_thread *self = ckpti_mpi_call_begin();
@@ -116,9 +125,7 @@ static int type_end(MPI_Datatype *type)
 	MPI_Datatype real = ckpti_mpi_real(h);
 	int ret = MPI_SUCCESS;
 
-	/* A request that has not ended may have to be started again in a new life. */
-	if (h && !h->predefined && __atomic_load_n(&h->uses, __ATOMIC_SEQ_CST)) {
-		(void)__atomic_add_fetch(&h->frees, 1, __ATOMIC_SEQ_CST);
+	if (is_put_off(h)) {
 		*type = ckpti_mpi_null(CKPTI_MPI_DATATYPE);
 	} else {
 		ret = GUEST(MPI_Type_free, &real);
@@ -128,14 +135,33 @@ static int type_end(MPI_Datatype *type)
 	return ret;
 }
 
-void ckpti_mpi_type_unused(struct ckpti_mpi_handle *type)
+int PMPI_Op_free(MPI_Op *op)
 {
-	int n = __atomic_exchange_n(&type->frees, 0, __ATOMIC_SEQ_CST);
+	struct ckpti_guest_thread *self = ckpti_mpi_call_begin();
+	struct ckpti_mpi_handle *h = (void *)*op;
+	MPI_Op real = ckpti_mpi_real(h);
+	int ret = MPI_SUCCESS;
+
+	if (is_put_off(h)) {
+		*op = ckpti_mpi_null(CKPTI_MPI_OP);
+	} else {
+		ret = GUEST(MPI_Op_free, &real);
+		*op = ckpti_mpi_after(CKPTI_MPI_OP, h, real);
+	}
+	ckpti_mpi_call_end(self);
+	return ret;
+}
+CKPTI_MPI_WEAK(MPI_Op_free)
+
+void ckpti_mpi_unused(struct ckpti_mpi_handle *h)
+{
+	int n = __atomic_exchange_n(&h->frees, 0, __ATOMIC_SEQ_CST);
 
 	while (n--) {
-		MPI_Datatype t = (MPI_Datatype)type;
+		MPI_Datatype type = (MPI_Datatype)h;
+		MPI_Op op = (MPI_Op)h;
 
-		(void)type_end(&t);
+		(void)(h->kind == CKPTI_MPI_OP ? PMPI_Op_free(&op) : type_end(&type));
 	}
 }
 

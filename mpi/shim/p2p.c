@@ -390,19 +390,14 @@ CKPTI_MPI_WEAK(MPI_Recv_init)
 int PMPI_Start(MPI_Request *request)
 {
 	struct ckpti_mpi_handle *h = (void *)*request;
-	bool recurring = h && !h->predefined && h->request.operation == CKPTI_MPI_RECURRING;
-	struct ckpti_guest_thread *self = ckpti_mpi_call_begin();
+	bool is_right = h && !h->predefined && h->request.persistent && !h->request.active;
+	struct ckpti_guest_thread *self;
 	int ret = MPI_ERR_REQUEST;
 
-	if (recurring) {
-		MPI_Request real = h->real;
-
-		ckpti_guest_enter(self);
-		ret = ckpti_mpi.MPI_Start(&real);
-		ckpti_guest_leave(self);
-		if (ret == MPI_SUCCESS)
-			h->request.active = 1;
-	} else if (h && !h->predefined && h->request.persistent && !h->request.active) {
+	if (is_right && h->request.operation == CKPTI_MPI_RECURRING)
+		return ckpti_mpi_recurring_start(h);
+	self = ckpti_mpi_call_begin();
+	if (is_right) {
 		ret = ckpti_mpi_request_post(self, h);
 	} else {
 		(void)GUEST(MPI_Comm_call_errhandler, ckpti_mpi_real(MPI_COMM_WORLD), ret);

@@ -205,15 +205,27 @@ int PMPI_Request_get_status(MPI_Request request, int *flag, MPI_Status *status)
 }
 CKPTI_MPI_WEAK(MPI_Request_get_status)
 
-void ckpti_mpi_request_recurs(MPI_Request request)
+void ckpti_mpi_request_become(struct ckpti_mpi_handle *h, MPI_Request started)
 {
-	struct ckpti_mpi_handle *h = (void *)request;
+	struct ckpti_mpi_handle *from = (void *)started;
+	struct ckpti_mpi_request *r = &h->request;
+	void *mine = h->scratch;
 
-	if (!is_ours(h))
+	/* The guest may have nothing to do. */
+	if (!is_ours(from)) {
+		r->active = r->done = 1;
+		r->status = ckpti_mpi_empty_status;
+		r->error = MPI_SUCCESS;
 		return;
-	h->request.operation = CKPTI_MPI_RECURRING;
-	h->request.persistent = 1;
-	h->request.active = 0;
+	}
+	h->real = from->real;
+	h->scratch = from->scratch;
+	from->scratch = mine; /* goes with it */
+	r->done = from->request.done;
+	r->status = from->request.status;
+	r->error = from->request.error;
+	r->active = 1;
+	ckpti_mpi_request_drop(from);
 }
 
 /* ---- several -------------------------------------------------------------------------------------- */
@@ -589,8 +601,7 @@ int PMPI_Request_free(MPI_Request *request)
 
 	if (!is_ours(h)) {
 		ret = MPI_ERR_REQUEST;
-	} else if (h->request.operation == CKPTI_MPI_RECURRING ||
-		   h->request.operation == CKPTI_MPI_GENERAL) {
+	} else if (h->request.operation == CKPTI_MPI_GENERAL) {
 		MPI_Request real = h->real;
 
 		if (real) {

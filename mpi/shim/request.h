@@ -12,6 +12,7 @@
 #define CKPT_MPI_REQUEST_H
 
 #include "shim/buffered.h"
+#include "shim/recurring.h"
 #include "shim/shim.h"
 
 /* A communicator of the guest's with this process alone, for our own messages; errors are returned. */
@@ -43,8 +44,11 @@ void ckpti_mpi_orphans_reap(struct ckpti_guest_thread *self);
 int ckpti_mpi_bsend(struct ckpti_guest_thread *self, const struct ckpti_mpi_handle *h);
 void ckpti_mpi_bsend_gone(const struct ckpti_mpi_handle *h);
 
-/* object.c: a datatype that was freed while requests used it */
-void ckpti_mpi_type_unused(struct ckpti_mpi_handle *type);
+/* object.c: a datatype or operation that was freed while requests used it */
+void ckpti_mpi_unused(struct ckpti_mpi_handle *h);
+
+/* An inactive persistent one takes over what was just started. */
+void ckpti_mpi_request_become(struct ckpti_mpi_handle *h, MPI_Request started);
 
 /* ---- steps of every message: short, and some of them inside --------------------------------------- */
 
@@ -62,7 +66,7 @@ static inline ckpti_mpi_post_f *ckpti_mpi_post_call(enum ckpti_mpi_operation ope
 	return mode == CKPTI_MPI_READY ? ckpti_mpi.MPI_Irsend : ckpti_mpi.MPI_Isend;
 }
 
-/* A datatype is kept while a request may have to be started again with it. */
+/* A datatype (or operation) is kept while a request may have to be started again with it. */
 static inline void ckpti_mpi_type_keep(struct ckpti_mpi_handle *type)
 {
 	if (!type || type->predefined)
@@ -81,7 +85,7 @@ static inline void ckpti_mpi_type_release(struct ckpti_mpi_handle *type)
 		return;
 	left = ckpti_mpi_many ? __atomic_sub_fetch(&type->uses, 1, __ATOMIC_SEQ_CST) : --type->uses;
 	if (left == 0 && __atomic_load_n(&type->frees, __ATOMIC_SEQ_CST))
-		ckpti_mpi_type_unused(type);
+		ckpti_mpi_unused(type);
 }
 
 /* What it is; it is not active yet.  The datatype is kept until the request goes. */
@@ -113,6 +117,8 @@ static inline void ckpti_mpi_request_discard(struct ckpti_mpi_handle *h)
 
 	h->request.type = NULL;
 	ckpti_mpi_type_release(type);
+	if (__builtin_expect(h->request.operation == CKPTI_MPI_RECURRING, 0))
+		ckpti_mpi_recurring_free(h->request.buf);
 	ckpti_mpi_request_drop(h);
 }
 
@@ -162,8 +168,7 @@ static inline void ckpti_mpi_request_ended(struct ckpti_mpi_handle *h, int error
 	/* A message that was taken in is counted already. */
 	if (h->real && (r->operation == CKPTI_MPI_RECV || r->operation == CKPTI_MPI_MATCHED))
 		ckpti_mpi_received(r->comm, &r->status);
-	if (r->operation != CKPTI_MPI_RECURRING)
-		h->real = NULL;
+	h->real = NULL;
 }
 
 #endif

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Persistent collective calls (MPIX_Bcast_init and its kin).  As with persistent messages the guest has
+ * none: a request is a definition, and starting it is the non-blocking call, which a cut counts and
+ * drains as any other.
+ *
+ * Each has a communicator of its own, a duplicate: persistent calls match in the order in which they were
+ * made, not in that of their starts.
+ */
+#ifndef CKPT_MPI_RECURRING_H
+#define CKPT_MPI_RECURRING_H
+
+#include <mpi.h>
+#include <stddef.h>
+
+#include "shim/handle.h"
+
+struct ckpti_mpi_recurring;
+typedef int ckpti_mpi_recurring_start_f(const struct ckpti_mpi_recurring *def,
+					MPI_Request *request);
+
+/* The arguments follow: see generate.py. */
+struct ckpti_mpi_recurring {
+	ckpti_mpi_recurring_start_f *start;
+	MPI_Comm comm;
+	struct ckpti_mpi_handle **kept; /* datatypes and operations, which may be freed before it */
+	int nkept;
+};
+
+/* A collective call on comm.  Memory for the definition; NULL: *ret says why. */
+void *ckpti_mpi_recurring_new(MPI_Comm comm, const char *call, size_t size,
+			      ckpti_mpi_recurring_start_f *start, int *ret);
+void ckpti_mpi_recurring_keep(struct ckpti_mpi_recurring *def, const void *handle);
+MPI_Request ckpti_mpi_recurring_request(struct ckpti_mpi_recurring *def);
+int ckpti_mpi_recurring_start(struct ckpti_mpi_handle *h);
+/* With its request. */
+void ckpti_mpi_recurring_free(struct ckpti_mpi_recurring *def);
+
+#endif
