@@ -15,6 +15,7 @@
 #include <stdlib.h>
 
 #include "shim/remake.h"
+#include "shim/request.h"
 
 #define THUNKS     1024
 #define THUNK_SIZE 16
@@ -370,6 +371,7 @@ struct grequest {
 	void *extra;
 	struct ckpti_mpi_handle *handle;
 	bool is_fortran;
+	bool complete; /* the program has said so, and nobody has waited yet */
 };
 
 /* libmpi_mpifh says so after it has started the request, in the handle. */
@@ -461,7 +463,8 @@ int PMPI_Grequest_start(MPI_Grequest_query_function *query_fn, MPI_Grequest_free
 
 	if (!g)
 		return MPI_ERR_NO_MEM;
-	*g = (struct grequest){query_fn, free_fn, cancel_fn, extra_state, NULL, false};
+	*g = (struct grequest){
+		.query = query_fn, .free = free_fn, .cancel = cancel_fn, .extra = extra_state};
 	ret = GUEST(MPI_Grequest_start, grequest_query, grequest_free, grequest_cancel, g, &real);
 	if (ret != MPI_SUCCESS) {
 		free(g);
@@ -469,10 +472,38 @@ int PMPI_Grequest_start(MPI_Grequest_query_function *query_fn, MPI_Grequest_free
 	}
 	g->handle = ckpti_mpi_request_new(real);
 	g->handle->request.operation = CKPTI_MPI_GENERAL;
+	g->handle->request.buf = g;
 	*request = (MPI_Request)g->handle;
 	return MPI_SUCCESS;
 }
 CKPTI_MPI_WEAK(MPI_Grequest_start)
+
+int PMPI_Grequest_complete(MPI_Request request)
+{
+	struct ckpti_guest_thread *self = ckpti_mpi_call_begin();
+	struct ckpti_mpi_handle *h = (void *)request;
+	int ret;
+
+	if (h && !h->predefined && h->request.operation == CKPTI_MPI_GENERAL && h->request.active)
+		((struct grequest *)h->request.buf)->complete = true;
+	ret = GUEST(MPI_Grequest_complete, ckpti_mpi_real(h));
+	ckpti_mpi_call_end(self);
+	return ret;
+}
+CKPTI_MPI_WEAK(MPI_Grequest_complete)
+
+int ckpti_mpi_grequest_again(struct ckpti_mpi_handle *h)
+{
+	struct grequest *g = h->request.buf;
+	MPI_Request real = NULL;
+	int ret;
+
+	ret = GUEST(MPI_Grequest_start, grequest_query, grequest_free, grequest_cancel, g, &real);
+	h->real = real;
+	if (ret == MPI_SUCCESS && g->complete)
+		ret = GUEST(MPI_Grequest_complete, real);
+	return ret;
+}
 
 /* ---- data representations -------------------------------------------------------------------- */
 

@@ -54,7 +54,7 @@ static struct ckpti_mpi_message *take_in(struct ckpti_guest_thread *self, MPI_Me
 }
 
 struct seen {
-	struct ckpti_mpi_handle *general, **message;
+	struct ckpti_mpi_handle **message;
 	size_t nmessages, room;
 };
 
@@ -76,9 +76,8 @@ static void see(struct ckpti_mpi_handle *h, void *arg)
 		s->message[s->nmessages++] = h;
 		return;
 	}
-	if (r->operation == CKPTI_MPI_GENERAL && r->active && !r->done)
-		s->general = h;
-	if (r->active && !r->done)
+	/* Looking at a generalized one would call the program's functions. */
+	if (r->active && !r->done && r->operation != CKPTI_MPI_GENERAL)
 		add(h);
 }
 
@@ -101,10 +100,6 @@ int ckpti_mpi_drain_begin(struct ckpti_guest_thread *self, struct ckpti_err *err
 	if (ckpti_mpi_dynamic)
 		return ckpti_err(err, -ENOTSUP,
 				 "rank %d has communicators with processes of another job",
-				 ckpti_mpi_rank);
-	if (s.general)
-		return ckpti_err(err, -EAGAIN,
-				 "rank %d has a generalized request that is not complete",
 				 ckpti_mpi_rank);
 	return 0;
 }
@@ -158,8 +153,7 @@ int ckpti_mpi_drain_expect(const struct ckpti_mpi_sent *sent, size_t n, struct c
 
 static bool unfinished(const struct ckpti_mpi_handle *h)
 {
-	return !h->request.done && h->request.operation != CKPTI_MPI_RECV &&
-	       h->request.operation != CKPTI_MPI_GENERAL;
+	return !h->request.done && h->request.operation != CKPTI_MPI_RECV;
 }
 
 static bool all_here(void)
@@ -262,11 +256,13 @@ static int by_order(const void *pa, const void *pb)
 	return a->request.order < b->request.order ? -1 : a->request.order > b->request.order;
 }
 
-static void see_receive(struct ckpti_mpi_handle *h, void *arg)
+static void see_pending(struct ckpti_mpi_handle *h, void *arg)
 {
+	const struct ckpti_mpi_request *r = &h->request;
+
 	(void)arg;
-	if (h->kind == CKPTI_MPI_REQUEST && h->request.operation == CKPTI_MPI_RECV &&
-	    h->request.active && !h->request.done)
+	if (h->kind == CKPTI_MPI_REQUEST && r->active && !r->done &&
+	    (r->operation == CKPTI_MPI_RECV || r->operation == CKPTI_MPI_GENERAL))
 		add(h);
 }
 
@@ -275,11 +271,13 @@ int ckpti_mpi_drain_again(struct ckpti_guest_thread *self, struct ckpti_err *err
 	int ret = MPI_SUCCESS;
 
 	nrequests = nmissing = 0;
-	ckpti_mpi_requests_each(see_receive, NULL);
+	ckpti_mpi_requests_each(see_pending, NULL);
 	if (nrequests)
 		qsort(requests, nrequests, sizeof(struct ckpti_mpi_handle *), by_order);
 	for (size_t i = 0; ret == MPI_SUCCESS && i < nrequests; i++)
-		ret = ckpti_mpi_request_post_again(self, requests[i]);
+		ret = requests[i]->request.operation == CKPTI_MPI_GENERAL
+			      ? ckpti_mpi_grequest_again(requests[i])
+			      : ckpti_mpi_request_post_again(self, requests[i]);
 	for (struct ckpti_mpi_coll *c = ckpti_mpi_colls(); ret == MPI_SUCCESS && c; c = c->next)
 		if (c->handle && c->handle->kind == CKPTI_MPI_WIN && c->shared)
 			ret = GUEST(MPI_Win_lock_all, 0, ckpti_mpi_real(c->handle));

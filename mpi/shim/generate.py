@@ -28,7 +28,7 @@ Comm_size Comm_rank Type_size Get_count Wtime Wtick
 Alloc_mem Free_mem Win_allocate Win_allocate_shared Win_shared_query Win_free
 Comm_free Comm_disconnect Type_free Comm_dup Comm_dup_with_info Comm_idup Type_dup
 Op_create Op_free Errhandler_create Errhandler_free Comm_create_errhandler Win_create_errhandler File_create_errhandler
-Grequest_start Register_datarep
+Grequest_start Grequest_complete Register_datarep
 Comm_create_keyval Type_create_keyval Win_create_keyval Keyval_create
 Comm_free_keyval Type_free_keyval Win_free_keyval Keyval_free
 Comm_set_attr Type_set_attr Win_set_attr Attr_put

@@ -40,6 +40,9 @@ int ckpti_mpi_request_give(struct ckpti_mpi_handle *h, MPI_Status *status);
 void ckpti_mpi_orphan_add(struct ckpti_mpi_handle *h);
 void ckpti_mpi_orphans_reap(struct ckpti_guest_thread *self);
 
+/* callback.c: in a new life, a generalized request that has not ended */
+int ckpti_mpi_grequest_again(struct ckpti_mpi_handle *h);
+
 /* bsend.c: a copy goes as an orphan. */
 int ckpti_mpi_bsend(struct ckpti_guest_thread *self, const struct ckpti_mpi_handle *h);
 void ckpti_mpi_bsend_gone(const struct ckpti_mpi_handle *h);

@@ -7,6 +7,7 @@
 #include <mpi.h>
 
 #include <mpi-ext.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -109,6 +110,68 @@ static void make_messages(void)
 	MPI_Send_init(&answer, 1, MPI_INT, other, 4, MPI_COMM_WORLD, &definition[0]);
 	MPI_Recv_init(&early, 1, MPI_INT, other, 4, MPI_COMM_WORLD, &definition[1]);
 	MPI_Start(&definition[1]);
+}
+
+/* ---- generalized requests ------------------------------------------------------------------------ */
+
+static MPI_Request general[3];
+static int states[3] = {21, 22, 23}, freed[3];
+
+static int query(void *extra, MPI_Status *status)
+{
+	MPI_Status_set_elements(status, MPI_INT, *(int *)extra);
+	MPI_Status_set_cancelled(status, 0);
+	status->MPI_SOURCE = 1;
+	status->MPI_TAG = 2;
+	return MPI_SUCCESS;
+}
+
+static int release(void *extra)
+{
+	freed[(int *)extra - states]++;
+	return MPI_SUCCESS;
+}
+
+static int cancel(void *extra, int complete)
+{
+	(void)extra;
+	(void)complete;
+	return MPI_SUCCESS;
+}
+
+static void *complete_late(void *arg)
+{
+	usleep(50000);
+	MPI_Grequest_complete(general[2]);
+	return arg;
+}
+
+/* Of the third a thread will say that it is complete, of the second it was said before. */
+static void make_general(void)
+{
+	for (int i = 0; i < 3; i++)
+		MPI_Grequest_start(query, release, cancel, &states[i], &general[i]);
+	MPI_Grequest_complete(general[1]);
+}
+
+static void check_general(void)
+{
+	MPI_Status status[3];
+	pthread_t thread;
+	int flag, n;
+
+	MPI_Test(&general[0], &flag, MPI_STATUS_IGNORE);
+	CHECK(!flag && freed[0] == 0 && freed[1] == 0);
+	MPI_Test(&general[1], &flag, &status[1]);
+	CHECK(flag && freed[1] == 1 && general[1] == MPI_REQUEST_NULL);
+	MPI_Get_count(&status[1], MPI_INT, &n);
+	CHECK(n == 22);
+	MPI_Grequest_complete(general[0]);
+	CHECK(pthread_create(&thread, NULL, complete_late, NULL) == 0);
+	MPI_Waitall(3, general, status);
+	(void)pthread_join(thread, NULL);
+	MPI_Get_count(&status[2], MPI_INT, &n);
+	CHECK(n == 23 && status[2].MPI_TAG == 2 && freed[0] == 1 && freed[2] == 1);
 }
 
 static void check_messages(void)
@@ -223,7 +286,9 @@ static void check_functions(void)
 
 int main(int argc, char **argv)
 {
-	MPI_Init(&argc, &argv);
+	int provided;
+
+	MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &provided);
 	MPI_Comm_rank(MPI_COMM_WORLD, &rank);
 	MPI_Comm_size(MPI_COMM_WORLD, &size);
 	CHECK(size == 2);
@@ -231,10 +296,12 @@ int main(int argc, char **argv)
 	make_persistent();
 	make_messages();
 	make_functions();
+	make_general();
 	pause_for("go");
 	check_messages();
 	check_persistent();
 	check_functions();
+	check_general();
 	printf("passed %d\n", rank);
 	MPI_Finalize();
 	return 0;
