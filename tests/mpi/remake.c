@@ -375,6 +375,9 @@ static void check_file(void)
 	CHECK(MPI_File_read_at_all(file, 0, line, 8, MPI_INT, MPI_STATUS_IGNORE) == MPI_SUCCESS);
 	for (int i = 0; i < 8; i++)
 		CHECK(line[i] == (i < 4 ? rank : -rank));
+	/* The others may not have written theirs yet. */
+	MPI_File_sync(file);
+	MPI_Barrier(MPI_COMM_WORLD);
 	MPI_File_get_size(file, &now);
 	CHECK(now == (MPI_Offset)sizeof(int) * 8 * size);
 	MPI_File_close(&file);
