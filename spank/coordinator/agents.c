@@ -46,7 +46,7 @@ static void drop(struct ckpti_coord *c, struct ckpti_conn *conn, const char *wha
 	if (conn->closed)
 		return;
 	conn->closed = true;
-	conn->waits = false;
+	conn->waits = CKPTI_WAITS_NOT;
 	if (conn->role != CKPTI_CONN_NODE || c->node[conn->node].conn != conn)
 		return;
 	n = &c->node[conn->node];

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Children for what may take long.  A child is a copy of this process that calls one function and sends
- * what it returns through a pipe; it has none of our connections.  Each has a deadline.
+ * what it returns through a pipe; it has none of our connections.  Each has a deadline, and the loop never waits
+ * for one.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -9,12 +10,11 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "spank/coordinator/coord.h"
-
-#define REAP_MS 500 /* less than anybody's silence */
 
 static void write_all(int fd, const char *data, size_t len)
 {
@@ -30,7 +30,15 @@ static void write_all(int fd, const char *data, size_t len)
 	}
 }
 
-__attribute__((noreturn)) static void be_child(ckpti_child_fn *fn, void *arg, int fd)
+/* Until it is dropped, or we end. */
+__attribute__((noreturn)) static void stay(int fd)
+{
+	(void)close(fd);
+	for (;;)
+		(void)pause();
+}
+
+__attribute__((noreturn)) static void be_child(ckpti_child_fn *fn, void *arg, int fd, bool keep)
 {
 	static char result[CKPTI_CHILD_MAX];
 	sigset_t none;
@@ -47,6 +55,8 @@ __attribute__((noreturn)) static void be_child(ckpti_child_fn *fn, void *arg, in
 	len = fn(arg, result);
 	if (fd >= 0)
 		write_all(fd, result, len);
+	if (keep && len > 0)
+		stay(fd);
 	_exit(0);
 }
 
@@ -61,15 +71,13 @@ static void close_connections(struct ckpti_coord *c)
 		(void)close(c->args.life_fd);
 	if (c->args.status_fd >= 0)
 		(void)close(c->args.status_fd);
-	/* The lock is this process's alone. */
-	if (c->slot_fd >= 0)
-		(void)close(c->slot_fd);
 }
 
-int ckpti_child_start(struct ckpti_coord *c, ckpti_child_fn *fn, void *arg, int timeout_ms,
-		      ckpti_child_done *done, struct ckpti_child **ret, struct ckpti_err *err)
+static int start(struct ckpti_coord *c, ckpti_child_fn *fn, void *arg, int timeout_ms, bool keep,
+		 ckpti_child_done *done, struct ckpti_child **ret, struct ckpti_err *err)
 {
 	struct ckpti_child *child = calloc(1, sizeof(*child));
+	pid_t parent = getpid();
 	int fds[2];
 
 	if (!child)
@@ -81,7 +89,9 @@ int ckpti_child_start(struct ckpti_coord *c, ckpti_child_fn *fn, void *arg, int 
 	child->pid = fork();
 	if (child->pid == 0) {
 		close_connections(c);
-		be_child(fn, arg, fds[1]);
+		if (keep && (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent))
+			_exit(1);
+		be_child(fn, arg, fds[1], keep);
 	}
 	(void)close(fds[1]);
 	if (child->pid > 0)
@@ -95,6 +105,7 @@ int ckpti_child_start(struct ckpti_coord *c, ckpti_child_fn *fn, void *arg, int 
 	}
 	(void)fcntl(fds[0], F_SETFL, O_NONBLOCK);
 	child->fd = fds[0];
+	child->keep = keep;
 	child->done = done;
 	child->deadline_ms = ckpti_now_ms() + timeout_ms;
 	child->next = c->children;
@@ -102,6 +113,18 @@ int ckpti_child_start(struct ckpti_coord *c, ckpti_child_fn *fn, void *arg, int 
 	if (ret)
 		*ret = child;
 	return 0;
+}
+
+int ckpti_child_start(struct ckpti_coord *c, ckpti_child_fn *fn, void *arg, int timeout_ms,
+		      ckpti_child_done *done, struct ckpti_child **ret, struct ckpti_err *err)
+{
+	return start(c, fn, arg, timeout_ms, false, done, ret, err);
+}
+
+int ckpti_child_keep(struct ckpti_coord *c, ckpti_child_fn *fn, void *arg, int timeout_ms,
+		     ckpti_child_done *done, struct ckpti_child **ret, struct ckpti_err *err)
+{
+	return start(c, fn, arg, timeout_ms, true, done, ret, err);
 }
 
 int ckpti_child_leave(ckpti_child_fn *fn, void *arg, struct ckpti_err *err)
@@ -113,7 +136,7 @@ int ckpti_child_leave(ckpti_child_fn *fn, void *arg, struct ckpti_err *err)
 	if (pid == 0) {
 		(void)close_range(3, ~0U, 0);
 		if (fork() == 0)
-			be_child(fn, arg, -1);
+			be_child(fn, arg, -1, false);
 		_exit(0);
 	}
 	(void)waitpid(pid, NULL, 0);
@@ -137,17 +160,35 @@ void ckpti_child_event(struct ckpti_coord *c, struct ckpti_child *child)
 		child->over = true;
 }
 
-/* Its pipe is at its end, so it is gone or about to be.  Or it is late, and hangs in the file system: not even
- * ended by SIGKILL, it is left alone, because everybody else waits for us. */
-static void reap(struct ckpti_child *child)
+/* One that hangs in the file system is not even ended by SIGKILL before that answers, so it is not waited for. */
+void ckpti_child_drop(struct ckpti_child *child)
 {
-	int64_t end = ckpti_now_ms() + REAP_MS;
-
+	if (child->dead)
+		return;
 	if (kill(-child->pid, SIGKILL) < 0)
 		(void)kill(child->pid, SIGKILL);
-	while (waitpid(child->pid, NULL, WNOHANG) == 0 && ckpti_now_ms() < end)
-		(void)poll(NULL, 0, 2);
-	(void)close(child->fd);
+	if (child->fd >= 0)
+		(void)close(child->fd);
+	child->fd = -1;
+	child->dead = true;
+	child->done = NULL;
+}
+
+/* It has answered, or will not any more. */
+static void take_answer(struct ckpti_coord *c, struct ckpti_child *child)
+{
+	ckpti_child_done *done = child->done;
+	size_t len = child->over ? child->len : 0;
+
+	if (child->keep && len > 0) {
+		(void)close(child->fd);
+		child->fd = -1;
+		child->done = NULL;
+	} else {
+		ckpti_child_drop(child);
+	}
+	if (done)
+		done(c, child->result, len);
 }
 
 void ckpti_child_tick(struct ckpti_coord *c)
@@ -156,37 +197,43 @@ void ckpti_child_tick(struct ckpti_coord *c)
 	int64_t now = ckpti_now_ms();
 
 	while ((child = *link)) {
-		if (!child->over && now < child->deadline_ms) {
+		if (child->fd >= 0 && (child->over || now >= child->deadline_ms)) {
+			take_answer(c, child);
+			/* done() may have started another one. */
+			link = &c->children;
+		} else if (child->dead && waitpid(child->pid, NULL, WNOHANG) != 0) {
+			*link = child->next;
+			free(child);
+		} else {
 			link = &child->next;
-			continue;
 		}
-		*link = child->next;
-		if (!child->over)
-			child->len = 0;
-		reap(child);
-		if (child->done)
-			child->done(c, child->result, child->len);
-		free(child);
-		/* done() may have started another one. */
-		link = &c->children;
 	}
 }
 
-void ckpti_child_end(struct ckpti_coord *c, int timeout_ms)
+static struct ckpti_child *first_at_work(struct ckpti_coord *c)
 {
-	int64_t end = ckpti_now_ms() + timeout_ms;
+	struct ckpti_child *child = c->children;
 
-	while (c->children) {
-		struct ckpti_child *child = c->children;
+	while (child && (child->fd < 0 || child->over))
+		child = child->next;
+	return child;
+}
+
+void ckpti_child_end(struct ckpti_coord *c, int timeout_ms, bool leave)
+{
+	int64_t end = ckpti_now_ms() + timeout_ms, left;
+	struct ckpti_child *child;
+
+	while ((child = first_at_work(c)) && (left = end - ckpti_now_ms()) > 0) {
 		struct pollfd pfd = {.fd = child->fd, .events = POLLIN};
-		int64_t left = end - ckpti_now_ms();
 
-		if (left > 0 && poll(&pfd, 1, (int)left) > 0)
+		if (poll(&pfd, 1, (int)left) > 0)
 			ckpti_child_event(c, child);
-		if (child->over || left <= 0) {
-			c->children = child->next;
-			reap(child);
-			free(child);
-		}
+	}
+	while ((child = c->children)) {
+		c->children = child->next;
+		if (!leave || child->keep)
+			ckpti_child_drop(child);
+		free(child);
 	}
 }

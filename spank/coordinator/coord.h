@@ -59,9 +59,11 @@ typedef void ckpti_child_done(struct ckpti_coord *c, const void *result, size_t 
 struct ckpti_child {
 	struct ckpti_child *next;
 	pid_t pid;
-	int fd;
+	int fd; /* -1: it has answered, or never will */
 	int64_t deadline_ms;
-	bool over;
+	bool keep;              /* it lives on when it has answered */
+	bool over;              /* its answer is complete */
+	bool dead;              /* it was killed, and is yet to end */
 	ckpti_child_done *done; /* NULL: nobody wants to know */
 	size_t len;
 	char result[CKPTI_CHILD_MAX];
@@ -70,14 +72,19 @@ struct ckpti_child {
 /* The child sees *arg as it is now.  When it has not ended after timeout_ms it is killed. */
 int ckpti_child_start(struct ckpti_coord *c, ckpti_child_fn *fn, void *arg, int timeout_ms,
 		      ckpti_child_done *done, struct ckpti_child **ret, struct ckpti_err *err);
+/* One that, when it has answered, keeps what it has until it is dropped, or we end. */
+int ckpti_child_keep(struct ckpti_coord *c, ckpti_child_fn *fn, void *arg, int timeout_ms,
+		     ckpti_child_done *done, struct ckpti_child **ret, struct ckpti_err *err);
+/* It is ended without a word. */
+void ckpti_child_drop(struct ckpti_child *child);
 /* A child that goes on when we have ended: nobody waits for it. */
 int ckpti_child_leave(ckpti_child_fn *fn, void *arg, struct ckpti_err *err);
 /* Something can be read from it. */
 void ckpti_child_event(struct ckpti_coord *c, struct ckpti_child *child);
 /* Those that have ended or are late: calls done. */
 void ckpti_child_tick(struct ckpti_coord *c);
-/* Wait for all, at most so long; then they are killed. */
-void ckpti_child_end(struct ckpti_coord *c, int timeout_ms);
+/* Wait for all, at most so long; then they are killed, but for those that `leave` says to leave alone. */
+void ckpti_child_end(struct ckpti_coord *c, int timeout_ms, bool leave);
 
 /* ---- agents.c: connections ---------------------------------------------------------------- */
 
@@ -87,6 +94,14 @@ enum ckpti_conn_role {
 	CKPTI_CONN_CLIENT
 };
 
+/* What a client waits for. */
+enum ckpti_conn_wait {
+	CKPTI_WAITS_NOT,
+	CKPTI_WAITS_ROUND,
+	CKPTI_WAITS_ABLE,  /* whether the site allows checkpoints */
+	CKPTI_WAITS_COUNT, /* that `disabled` is written */
+};
+
 struct ckpti_conn {
 	struct ckpti_conn *next;
 	struct ckpti_wire *wire;
@@ -94,7 +109,7 @@ struct ckpti_conn {
 	enum ckpti_conn_role role;
 	int64_t since_ms;
 	unsigned node;
-	bool waits;  /* client: for the end of the round */
+	enum ckpti_conn_wait waits;
 	bool closed; /* to be freed when nobody looks at it */
 };
 
@@ -172,13 +187,16 @@ struct ckpti_cround {
 	int64_t retry_ms;   /* WAITING: until then */
 	int64_t give_up_ms; /* no attempt after this */
 	unsigned attempts;
-	time_t time; /* when it was wanted, for people */
+	time_t time;              /* when it was wanted, for people */
+	char image_dir[PATH_MAX]; /* where who asked thinks it goes, "" */
 };
 
 /* Begin one.  max_wait_ms 0: as long as the configuration says.  -EALREADY: one is under way. */
 int ckpti_round_ask(struct ckpti_coord *c, const char *reason, bool kill, bool requeue,
 		    int64_t max_wait_ms, struct ckpti_err *err);
 bool ckpti_round_busy(const struct ckpti_coord *c);
+/* Before it has begun: the site has switched checkpoints off, or it is wanted in another directory. */
+void ckpti_round_refuse(struct ckpti_coord *c, bool disabled);
 /* A frame of a node. */
 void ckpti_round_frame(struct ckpti_coord *c, unsigned node, unsigned type,
 		       const struct ckpti_kv *kv);
@@ -206,11 +224,22 @@ int ckpti_parts_commit_done(struct ckpti_coord *c, struct ckpti_err *err);
 int ckpti_parts_commit(struct ckpti_coord *c, uint64_t gen, struct ckpti_manifest *ret,
 		       struct ckpti_err *err);
 
-/* ---- slots.c: taking turns on the site ---------------------------------------------------- */
+/* ---- gate.c: what must be asked before a round begins ---------------------------------------- */
 
-/* 1: ours until ckpti_slot_give(); 0: all are taken; -errno: there is no way to take turns. */
-int ckpti_slot_take(struct ckpti_coord *c, struct ckpti_err *err);
-void ckpti_slot_give(struct ckpti_coord *c);
+struct ckpti_gate {
+	enum {
+		CKPTI_GATE_CLOSED,
+		CKPTI_GATE_ASKED,
+		CKPTI_GATE_OPEN
+	} state;
+	struct ckpti_child *child; /* which has our turn */
+	bool told, told_disabled;
+};
+/* 0: begin; 1: later, the round is tried again or refused when there is an answer; -errno. */
+int ckpti_gate_pass(struct ckpti_coord *c, struct ckpti_err *err);
+void ckpti_gate_close(struct ckpti_coord *c);
+/* Is the kill switch on?  Reads the site's file: for children. */
+bool ckpti_gate_disabled(const struct ckpti_coord *c);
 
 /* ---- schedule.c --------------------------------------------------------------------------- */
 
@@ -224,7 +253,6 @@ struct ckpti_schedule {
 	unsigned end_tries;
 	bool preempted;   /* a round was begun for it */
 	int64_t retry_ms; /* of the last round */
-	bool told_disabled;
 };
 
 void ckpti_schedule_start(struct ckpti_coord *c);
@@ -236,8 +264,6 @@ void ckpti_schedule_ask(struct ckpti_coord *c);
 void ckpti_schedule_round(struct ckpti_coord *c, bool good);
 /* A signal from Slurm or the user reached a node. */
 void ckpti_schedule_signal(struct ckpti_coord *c, int sig);
-/* Is the kill switch on?  Reads the site's file. */
-bool ckpti_schedule_disabled(struct ckpti_coord *c);
 
 /* ---- requests.c --------------------------------------------------------------------------- */
 
@@ -246,6 +272,10 @@ void ckpti_requests_frame(struct ckpti_coord *c, struct ckpti_conn *conn,
 /* Tell the clients that wait how the round goes, and went. */
 void ckpti_requests_progress(struct ckpti_coord *c, const char *text);
 void ckpti_requests_round(struct ckpti_coord *c, int code, const char *text);
+/* As above, when it was not begun. */
+void ckpti_requests_refused(struct ckpti_coord *c, bool disabled);
+/* What earlier lives have left: before the loop. */
+void ckpti_requests_load(struct ckpti_coord *c);
 
 /* ---- report.c ----------------------------------------------------------------------------- */
 
@@ -298,7 +328,6 @@ bool ckpti_fence_ended_well(const struct ckpti_coord *c);
 struct ckpti_cwatch {
 	uint32_t alive;      /* coordinator: there are agents, the sign of life is kept fresh */
 	uint32_t superseded; /* watch: the next life has begun */
-	uint32_t disabled;   /* watch: the user wants no checkpoints by themselves */
 	uint32_t known;      /* the following are valid */
 	uint64_t free_bytes, total_bytes;
 };
@@ -350,6 +379,8 @@ struct ckpti_coord {
 	/* Restored from; generation 0: a fresh start. */
 	uint64_t restored;
 	bool restored_told, restore_failed;
+	bool rejecting; /* a child writes down that it cannot be restored */
+	char restore_why[448];
 
 	int64_t tasks_ms; /* not before this may tasks of this life run */
 
@@ -359,22 +390,26 @@ struct ckpti_coord {
 	struct ckpti_cnode *node;
 	unsigned nnodes; /* 0 until the first agent has said how many there are */
 	struct ckpti_crank *rank;
-	bool told_slots;
 
 	struct ckpti_cround round;
 	struct ckpti_schedule schedule;
 	struct ckpti_child *children;
 	unsigned pruning; /* children that remove old manifests */
 	bool removing;    /* a child removes what belonged to them */
-	int slot_fd;
+	struct ckpti_gate gate;
 
 	/* Results. */
 	uint64_t next_gen;
 	unsigned good, failed, failed_in_row;
 	struct ckpti_manifest
 		last;        /* of the newest good one of this life or before; task is NULL */
-	char last_text[512]; /* of the last round, good or bad */
+	char last_text[512]; /* of the last round, good or bad; "" none */
 	int last_code;
+	char before_text[512]; /* the same of the life before */
+	int before_code;
+	/* How often the user has said that he wants no checkpoints; what a child writes of it; what is in the file. */
+	uint64_t disabled, disabled_writing, disabled_written;
+	bool counting, looking; /* a child writes it; a child looks at the kill switch */
 	char *notices[32];
 	size_t nnotices;
 

@@ -21,7 +21,9 @@
 
 #define LAST_WORDS_MS  1000 /* for agents, whose end is also the step's */
 #define JUST_NOW_MS    5000
+#define FILE_MS        4000 /* for a small file */
 #define CHILDREN_MS    4000
+#define CLEAR_MS       2000
 #define COMMENT_MS     2000
 #define ASK_MS         3000
 #define GRACE_SPARE_S  60 /* for Slurm to end a job when its grace time is over */
@@ -75,6 +77,16 @@ static size_t requeue(void *arg, void *unused)
 	return 0;
 }
 
+/* In a child, as all that is written below: home directories and others may not answer. */
+static size_t leave_registry(void *arg, void *unused)
+{
+	const struct ckpti_coord *c = arg;
+
+	(void)unused;
+	(void)ckpti_registry_remove(c->slurm.cluster, c->args.job, c->args.step_text);
+	return 0;
+}
+
 void ckpti_finish_vacated(struct ckpti_coord *c, enum ckpti_job_action action, const char *text)
 {
 	/* Without a batch script there is nothing that must not go on. */
@@ -89,7 +101,7 @@ void ckpti_finish_vacated(struct ckpti_coord *c, enum ckpti_job_action action, c
 	/* Now: Slurm may end srun before it comes to its own end. */
 	ckpti_report_say(c, true, "checkpoint: %s", text);
 	ckpti_report_status(c, "block %" PRIu64 " %u", seconds, c->config.exit_code);
-	(void)ckpti_registry_remove(c->slurm.cluster, c->args.job, c->args.step_text);
+	(void)ckpti_child_start(c, leave_registry, c, FILE_MS, NULL, NULL, NULL);
 	if (action != CKPTI_JOB_LEAVE && ckpti_child_leave(requeue, c, &err) < 0)
 		ckpti_report_say(c, true, "checkpoint: the job cannot be requeued: %s", err.text);
 }
@@ -188,28 +200,61 @@ static void summarise(struct ckpti_coord *c)
 		(void)ckpti_child_start(c, comment, &co, COMMENT_MS, NULL, NULL, NULL);
 }
 
+static bool has_been_judged(const struct ckpti_coord *c)
+{
+	return !c->rejecting;
+}
+
+struct last_will {
+	struct ckpti_coord *c;
+	bool well;
+};
+
+static size_t write_end(void *arg, void *unused)
+{
+	const struct last_will *l = arg;
+	struct ckpti_coord *c = l->c;
+	struct ckpti_err err = {.code = 0};
+
+	(void)unused;
+	ckpti_fence_over(c, l->well);
+	if (l->well && c->config.skip_done && !c->done && ckpti_parts_commit_done(c, &err) < 0)
+		ckpti_report_say(c, true, "checkpoint: %s", err.text);
+	return 0;
+}
+
+static size_t clear_away(void *arg, void *unused)
+{
+	const struct last_will *l = arg;
+	struct ckpti_coord *c = l->c;
+	struct ckpti_err err = {.code = 0};
+
+	if (!c->vacated)
+		(void)leave_registry(c, unused);
+	if (l->well && c->config.delete_on_success && ckpti_step_remove(&c->step, &err) < 0)
+		ckpti_report_say(c, true, "checkpoint: %s", err.text);
+	return 0;
+}
+
 int ckpti_finish(struct ckpti_coord *c, bool orderly)
 {
-	struct ckpti_err err = {.code = 0};
-	bool over, well;
+	struct last_will l = {.c = c};
+	bool over;
 
 	if (orderly)
 		ckpti_loop_for(c, LAST_WORDS_MS, agents_have_gone);
+	ckpti_loop_for(c, FILE_MS, has_been_judged);
 	ckpti_round_stop(c, "the step has ended");
 	over = ckpti_agents_over(c) || (orderly && agents_have_gone(c));
-	well = over && !c->superseded && !c->vacated && all_ended_well(c);
+	l.well = over && !c->superseded && !c->vacated && all_ended_well(c);
 	if (over && !c->superseded)
-		ckpti_fence_over(c, well);
+		(void)ckpti_child_start(c, write_end, &l, FILE_MS, NULL, NULL, NULL);
 	if (over && orderly)
 		look_for_preemption(c);
-	if (well && c->config.skip_done && !c->done && ckpti_parts_commit_done(c, &err) < 0)
-		ckpti_report_say(c, true, "checkpoint: %s", err.text);
 	summarise(c);
-	ckpti_child_end(c, CHILDREN_MS);
-	if (!c->vacated)
-		(void)ckpti_registry_remove(c->slurm.cluster, c->args.job, c->args.step_text);
-	err = (struct ckpti_err){.code = 0};
-	if (well && c->config.delete_on_success && ckpti_step_remove(&c->step, &err) < 0)
-		ckpti_report_say(c, true, "checkpoint: %s", err.text);
+	ckpti_child_end(c, CHILDREN_MS, false);
+	/* That may take longer than anybody waits for us. */
+	(void)ckpti_child_start(c, clear_away, &l, FILE_MS, NULL, NULL, NULL);
+	ckpti_child_end(c, CLEAR_MS, true);
 	return c->vacated ? CKPTI_COORD_BLOCK : 0;
 }

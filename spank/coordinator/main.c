@@ -238,7 +238,7 @@ int main(int argc, char **argv)
 	int r;
 
 	ckpti_coord_args_parse(argc, argv, &c.args);
-	c.listen_fd = c.signal_fd = c.slot_fd = c.step.dirfd = -1;
+	c.listen_fd = c.signal_fd = c.step.dirfd = -1;
 	c.life = 1;
 	set_signals();
 	leave_srun(&c.args);

@@ -14,6 +14,7 @@
 #include "spank/coordinator/policy.h"
 
 #define MAX_WAIT_S (7 * 86400)
+#define FILE_MS    10000 /* for a small file */
 
 static void result(struct ckpti_coord *c, struct ckpti_conn *conn, const char *rc, const char *text)
 {
@@ -44,38 +45,83 @@ static void not_supported(struct ckpti_coord *c, struct ckpti_conn *conn, const 
 	result(c, conn, "ESLURM_NOT_SUPPORTED", text);
 }
 
+/* To all who wait for the same. */
+static void result_to(struct ckpti_coord *c, enum ckpti_conn_wait waits, const struct ckpti_kv *kv)
+{
+	for (struct ckpti_conn *conn = c->conns; conn; conn = conn->next) {
+		if (conn->waits != waits)
+			continue;
+		conn->waits = CKPTI_WAITS_NOT;
+		ckpti_conn_send(c, conn, CKPTI_W_RESULT, kv);
+	}
+}
+
 /* ---- disable, enable ---------------------------------------------------------------------- */
 
-static uint64_t disabled(const struct ckpti_coord *c)
+static size_t write_count(void *arg, void *ret)
 {
+	struct ckpti_coord *c = arg;
+	struct ckpti_err *err = ret;
 	struct ckpti_kv kv;
-	uint64_t count = 0;
 
-	if (ckpti_step_read_file(&c->step, "disabled", &kv) == 0) {
-		count = ckpti_kv_get_u64(&kv, "count", 0);
-		ckpti_kv_free(&kv);
+	*err = (struct ckpti_err){.code = 0};
+	ckpti_kv_init(&kv);
+	ckpti_kv_set_u64(&kv, "count", c->disabled);
+	(void)ckpti_step_write_file(&c->step, "disabled", &kv, err);
+	ckpti_kv_free(&kv);
+	return sizeof(*err);
+}
+
+static void start_count(struct ckpti_coord *c);
+
+static void count_written(struct ckpti_coord *c, const void *answer, size_t len)
+{
+	struct ckpti_err err = {.code = 0};
+	struct ckpti_kv kv;
+
+	c->counting = false;
+	if (len == sizeof(err))
+		err = *(const struct ckpti_err *)answer;
+	else
+		(void)ckpti_err(&err, -ETIMEDOUT, "cannot write 'disabled' in '%s': %s",
+				c->step.path, strerrordesc_np(ETIMEDOUT));
+	if (err.code == 0)
+		c->disabled_written = c->disabled_writing;
+	if (err.code == 0 && c->disabled != c->disabled_written) {
+		/* Somebody else has come meanwhile. */
+		start_count(c);
+		return;
 	}
-	return count;
+	/* What is not written does not hold for lives to come, so it does not for this one. */
+	if (err.code < 0)
+		c->disabled = c->disabled_written;
+	ckpti_kv_init(&kv);
+	ckpti_kv_set(&kv, "rc", err.code < 0 ? "EIO" : "0");
+	ckpti_kv_set(&kv, "text", err.text);
+	result_to(c, CKPTI_WAITS_COUNT, &kv);
+	ckpti_kv_free(&kv);
+}
+
+static void start_count(struct ckpti_coord *c)
+{
+	if (c->counting)
+		return;
+	c->counting = true;
+	c->disabled_writing = c->disabled;
+	if (ckpti_child_start(c, write_count, c, FILE_MS, count_written, NULL, NULL) < 0)
+		count_written(c, NULL, 0);
 }
 
 static void count(struct ckpti_coord *c, struct ckpti_conn *conn, bool more)
 {
-	uint64_t n = disabled(c);
-	struct ckpti_err err = {.code = 0};
-	struct ckpti_kv kv;
-
 	/* As in Slurm's days: enabling what is enabled is no error. */
-	if (!more && n == 0) {
+	if (!more && c->disabled == 0) {
 		result(c, conn, "0", "");
 		return;
 	}
-	ckpti_kv_init(&kv);
-	ckpti_kv_set_u64(&kv, "count", more ? n + 1 : n - 1);
-	if (ckpti_step_write_file(&c->step, "disabled", &kv, &err) < 0)
-		result(c, conn, "EIO", err.text);
-	else
-		result(c, conn, "0", "");
-	ckpti_kv_free(&kv);
+	c->disabled += more ? 1 : -1ULL;
+	conn->waits = CKPTI_WAITS_COUNT;
+	start_count(c);
 }
 
 /* ---- able, error, status ------------------------------------------------------------------ */
@@ -90,47 +136,87 @@ static void began_at(const struct ckpti_coord *c, char *ret, size_t size)
 	(void)snprintf(ret, size, "Began at %s", when);
 }
 
-static void able(struct ckpti_coord *c, struct ckpti_conn *conn)
+/* NULL: it can begin. */
+static const char *obstacle(struct ckpti_coord *c, bool switched_off, struct ckpti_err *err)
+{
+	if (c->disabled || switched_off)
+		return "checkpoints are disabled";
+	return !ckpti_round_busy(c) && ckpti_agents_ready(c, err) < 0 ? err->text : NULL;
+}
+
+static void tell_able(struct ckpti_coord *c, bool switched_off)
 {
 	struct ckpti_err err = {.code = 0};
+	const char *why = obstacle(c, switched_off, &err);
 	struct ckpti_kv kv;
 	char text[64] = "Yes";
 
+	ckpti_kv_init(&kv);
+	if (why) {
+		(void)snprintf(text, sizeof(text), "No");
+		ckpti_kv_set(&kv, "reason", why);
+	} else if (ckpti_round_busy(c)) {
+		began_at(c, text, sizeof(text));
+	}
+	ckpti_kv_set(&kv, "rc", "0");
+	ckpti_kv_set(&kv, "text", text);
+	result_to(c, CKPTI_WAITS_ABLE, &kv);
+	ckpti_kv_free(&kv);
+}
+
+static size_t look_at_switch(void *arg, void *ret)
+{
+	*(bool *)ret = ckpti_gate_disabled(arg);
+	return sizeof(bool);
+}
+
+static void switch_seen(struct ckpti_coord *c, const void *answer, size_t len)
+{
+	c->looking = false;
+	tell_able(c, len == sizeof(bool) && *(const bool *)answer);
+}
+
+static void able(struct ckpti_coord *c, struct ckpti_conn *conn)
+{
 	if (ckpti_agents_over(c) || c->vacated) {
 		result(c, conn, "ESLURM_ALREADY_DONE", "Job/step already completing or completed");
 		return;
 	}
-	ckpti_kv_init(&kv);
-	if (disabled(c) || ckpti_schedule_disabled(c)) {
-		(void)snprintf(text, sizeof(text), "No");
-		ckpti_kv_set(&kv, "reason", "checkpoints are disabled");
-	} else if (ckpti_round_busy(c)) {
-		began_at(c, text, sizeof(text));
-	} else if (ckpti_agents_ready(c, &err) < 0) {
-		(void)snprintf(text, sizeof(text), "No");
-		ckpti_kv_set(&kv, "reason", err.text);
+	conn->waits = CKPTI_WAITS_ABLE;
+	if (c->looking)
+		return;
+	c->looking = true;
+	if (ckpti_child_start(c, look_at_switch, c, FILE_MS, switch_seen, NULL, NULL) < 0)
+		switch_seen(c, NULL, 0);
+}
+
+void ckpti_requests_load(struct ckpti_coord *c)
+{
+	struct ckpti_kv kv;
+
+	if (ckpti_step_read_file(&c->step, "disabled", &kv) == 0) {
+		c->disabled = c->disabled_written = ckpti_kv_get_u64(&kv, "count", 0);
+		ckpti_kv_free(&kv);
 	}
-	ckpti_kv_set(&kv, "rc", "0");
-	ckpti_kv_set(&kv, "text", text);
-	ckpti_conn_send(c, conn, CKPTI_W_RESULT, &kv);
-	ckpti_kv_free(&kv);
+	if (ckpti_step_read_file(&c->step, "last", &kv) == 0) {
+		c->before_code = (int)ckpti_kv_get_i64(&kv, "code", 0);
+		(void)snprintf(c->before_text, sizeof(c->before_text), "%.511s",
+			       ckpti_kv_get(&kv, "text", ""));
+		ckpti_kv_free(&kv);
+	}
 }
 
 static void last_error(struct ckpti_coord *c, struct ckpti_conn *conn)
 {
-	struct ckpti_kv kv;
 	char text[640] = "error(0): no checkpoint has been taken";
 
-	if (ckpti_round_busy(c) || c->good || c->failed) {
+	if (ckpti_round_busy(c) || c->good || c->failed)
 		(void)snprintf(text, sizeof(text), "error(%d): %s",
 			       c->last_code < 0 ? -c->last_code : 0,
 			       c->good || c->failed ? c->last_text : "no checkpoint has ended yet");
-	} else if (ckpti_step_read_file(&c->step, "last", &kv) == 0) {
-		/* That of the life before. */
-		(void)snprintf(text, sizeof(text), "error(%" PRId64 "): %.512s",
-			       -ckpti_kv_get_i64(&kv, "code", 0), ckpti_kv_get(&kv, "text", ""));
-		ckpti_kv_free(&kv);
-	}
+	else if (c->before_text[0])
+		(void)snprintf(text, sizeof(text), "error(%d): %s", -c->before_code,
+			       c->before_text);
 	result(c, conn, "0", text);
 }
 
@@ -171,7 +257,7 @@ static void status(struct ckpti_coord *c, struct ckpti_conn *conn)
 	ckpti_kv_set_u64(&kv, "failed", c->failed);
 	ckpti_kv_set_u64(&kv, "restored", c->restored);
 	ckpti_kv_set_u64(&kv, "epoch", c->epoch);
-	ckpti_kv_set_u64(&kv, "disabled", disabled(c));
+	ckpti_kv_set_u64(&kv, "disabled", c->disabled);
 	ckpti_kv_set_u64(&kv, "stored", c->last.stored);
 	ckpti_kv_set_u64(&kv, "stop_us", c->last.stop_us);
 	ckpti_kv_set_u64(&kv, "durable_us", c->last.durable_us);
@@ -202,36 +288,15 @@ static void status(struct ckpti_coord *c, struct ckpti_conn *conn)
 
 /* ---- create, vacate, requeue -------------------------------------------------------------- */
 
-/* Another directory for one generation: a running step has one, whose parts it shares. */
-static bool other_directory(const struct ckpti_coord *c, const char *image_dir)
-{
-	char path[PATH_MAX];
-
-	if (!*image_dir)
-		return false;
-	if (!realpath(image_dir, path))
-		return true;
-	return strcmp(path, c->step.path) != 0 && strcmp(path, c->base) != 0;
-}
-
 /* True: it has been answered. */
-static bool refuse(struct ckpti_coord *c, struct ckpti_conn *conn, const struct ckpti_kv *kv,
-		   bool requeue)
+static bool refuse(struct ckpti_coord *c, struct ckpti_conn *conn, bool requeue)
 {
-	char text[PATH_MAX + 96];
-
 	if (c->vacated || ckpti_agents_over(c)) {
 		result(c, conn, "ESLURM_ALREADY_DONE", "Job/step already completing or completed");
-	} else if (disabled(c)) {
+	} else if (c->disabled) {
 		disabled_text(c, conn, "");
-	} else if (ckpti_schedule_disabled(c)) {
-		disabled_text(c, conn, "the site has switched checkpoints off");
 	} else if (ckpti_round_busy(c)) {
 		result(c, conn, "EALREADY", "Operation already in progress");
-	} else if (other_directory(c, ckpti_kv_get(kv, "image_dir", ""))) {
-		(void)snprintf(text, sizeof(text), "a running step keeps its checkpoints in '%s'",
-			       c->step.path);
-		not_supported(c, conn, text);
 	} else if (requeue && !c->job.batch) {
 		not_supported(c, conn, "the job has no batch script that could be run again");
 	} else if (requeue && !c->job.requeue) {
@@ -248,7 +313,7 @@ static void create(struct ckpti_coord *c, struct ckpti_conn *conn, const struct 
 	uint64_t wait = ckpti_kv_get_u64(kv, "max_wait", c->config.max_wait);
 	struct ckpti_err err = {.code = 0};
 
-	if (refuse(c, conn, kv, requeue))
+	if (refuse(c, conn, requeue))
 		return;
 	if (wait == 0 || wait > MAX_WAIT_S)
 		wait = MAX_WAIT_S;
@@ -256,7 +321,9 @@ static void create(struct ckpti_coord *c, struct ckpti_conn *conn, const struct 
 		result(c, conn, "EALREADY", "Operation already in progress");
 		return;
 	}
-	conn->waits = true;
+	(void)snprintf(c->round.image_dir, sizeof(c->round.image_dir), "%s",
+		       ckpti_kv_get(kv, "image_dir", ""));
+	conn->waits = CKPTI_WAITS_ROUND;
 }
 
 void ckpti_requests_frame(struct ckpti_coord *c, struct ckpti_conn *conn, const struct ckpti_kv *kv)
@@ -297,7 +364,7 @@ void ckpti_requests_progress(struct ckpti_coord *c, const char *text)
 	ckpti_kv_init(&kv);
 	ckpti_kv_set(&kv, "text", text);
 	for (struct ckpti_conn *conn = c->conns; conn; conn = conn->next)
-		if (conn->waits)
+		if (conn->waits == CKPTI_WAITS_ROUND)
 			ckpti_conn_send(c, conn, CKPTI_W_PROGRESS, &kv);
 	ckpti_kv_free(&kv);
 }
@@ -318,11 +385,23 @@ void ckpti_requests_round(struct ckpti_coord *c, int code, const char *text)
 		ckpti_kv_set_u64(&kv, "durable_us", c->last.durable_us);
 		ckpti_kv_set(&kv, "dir", c->step.path);
 	}
-	for (struct ckpti_conn *conn = c->conns; conn; conn = conn->next) {
-		if (!conn->waits)
-			continue;
-		conn->waits = false;
-		ckpti_conn_send(c, conn, CKPTI_W_RESULT, &kv);
-	}
+	result_to(c, CKPTI_WAITS_ROUND, &kv);
 	ckpti_kv_free(&kv);
+}
+
+void ckpti_requests_refused(struct ckpti_coord *c, bool disabled)
+{
+	for (struct ckpti_conn *conn = c->conns; conn; conn = conn->next) {
+		char text[PATH_MAX + 64];
+
+		if (conn->waits != CKPTI_WAITS_ROUND)
+			continue;
+		conn->waits = CKPTI_WAITS_NOT;
+		(void)snprintf(text, sizeof(text), "a running step keeps its checkpoints in '%s'",
+			       c->step.path);
+		if (disabled)
+			disabled_text(c, conn, "the site has switched checkpoints off");
+		else
+			not_supported(c, conn, text);
+	}
 }

@@ -21,6 +21,8 @@
 
 #define REFUSED 1
 
+#define VERDICT_MS 3000 /* less than the end waits for it */
+
 /* ---- who we are --------------------------------------------------------------------------- */
 
 /* argv as one text, for people and for the key: malloc()ed. */
@@ -440,46 +442,80 @@ int ckpti_restore_choose(struct ckpti_coord *c, struct ckpti_err *err)
 	return 0;
 }
 
+/* ---- it cannot be restored ---------------------------------------------------------------- */
+
+struct verdict {
+	uint64_t older; /* that the next life tries; 0: none */
+	struct ckpti_err err;
+};
+
+static size_t condemn(void *arg, void *result)
+{
+	struct ckpti_coord *c = arg;
+	struct verdict *v = result;
+
+	*v = (struct verdict){.older = next_good(c, c->restored, false)};
+	/* Without a note of it the next life would try the same one again. */
+	if (v->older && reject(c, c->restored, c->restore_why, &v->err) < 0)
+		v->older = 0;
+	return sizeof(*v);
+}
+
+static void end_of_job(struct ckpti_coord *c, uint64_t older)
+{
+	struct ckpti_kv kv;
+	char text[256];
+
+	if (c->vacated || !c->job.batch || !c->job.requeue)
+		return;
+	if (older)
+		(void)snprintf(text, sizeof(text),
+			       "the job is requeued, to go on from generation %" PRIu64, older);
+	else
+		(void)snprintf(text, sizeof(text),
+			       "the job is held; scontrol release %" PRIu32
+			       " tries generation %" PRIu64 " again",
+			       c->args.job, c->restored);
+	ckpti_kv_init(&kv);
+	ckpti_kv_set(&kv, "text", text);
+	ckpti_agents_send(c, CKPTI_W_KILL, &kv);
+	ckpti_kv_free(&kv);
+	ckpti_finish_vacated(c, older ? CKPTI_JOB_REQUEUE : CKPTI_JOB_HOLD, text);
+}
+
+static void condemned(struct ckpti_coord *c, const void *result, size_t len)
+{
+	struct verdict v = {.older = 0};
+
+	c->rejecting = false;
+	if (len == sizeof(v))
+		v = *(const struct verdict *)result;
+	else
+		(void)ckpti_err(&v.err, -ETIMEDOUT, "'%s' does not answer", c->step.path);
+	if (v.err.code < 0)
+		ckpti_report_say(c, true, "checkpoint: %s", v.err.text);
+	end_of_job(c, v.older);
+}
+
 /*
  * The next life tries the generation before.  When there is none, this one stays the one to be tried, and
  * a person has to look: what is wrong may as well be the node, or a file.
  */
 void ckpti_restore_failed(struct ckpti_coord *c, unsigned node, const char *text)
 {
-	const bool explicit = ckpti_restore_by_hand(c);
-	struct ckpti_err err = {.code = 0};
-	enum ckpti_job_action action;
-	struct ckpti_kv kv;
-	char why[512];
-	uint64_t older;
+	struct verdict v = {.older = 0};
 
 	if (!c->restored || c->restored_told || c->restore_failed || c->vacated)
 		return;
 	c->restore_failed = true;
-	older = explicit ? 0 : next_good(c, c->restored, false);
-	(void)snprintf(why, sizeof(why), "generation %" PRIu64 " cannot be restored: %s: %s",
-		       c->restored, ckpti_node_name(c, node), *text ? text : "no reason given");
-	ckpti_report_say(c, true, "checkpoint: %s", why);
+	(void)snprintf(c->restore_why, sizeof(c->restore_why), "%s",
+		       *text ? text : "no reason given");
+	ckpti_report_say(c, true, "checkpoint: generation %" PRIu64 " cannot be restored: %s: %s",
+			 c->restored, ckpti_node_name(c, node), c->restore_why);
 	ckpti_report_log(c, "event=restore_failed gen=%" PRIu64 " text=%s", c->restored, text);
-	/* Without a note of it the next life would try the same one again. */
-	if (older && reject(c, c->restored, *text ? text : "no reason given", &err) < 0) {
-		ckpti_report_say(c, true, "checkpoint: %s", err.text);
-		older = 0;
-	}
-	if (explicit || !c->job.batch || !c->job.requeue)
+	if (ckpti_restore_by_hand(c))
 		return;
-	action = older ? CKPTI_JOB_REQUEUE : CKPTI_JOB_HOLD;
-	if (older)
-		(void)snprintf(why, sizeof(why),
-			       "the job is requeued, to go on from generation %" PRIu64, older);
-	else
-		(void)snprintf(why, sizeof(why),
-			       "the job is held; scontrol release %" PRIu32
-			       " tries generation %" PRIu64 " again",
-			       c->args.job, c->restored);
-	ckpti_kv_init(&kv);
-	ckpti_kv_set(&kv, "text", why);
-	ckpti_agents_send(c, CKPTI_W_KILL, &kv);
-	ckpti_kv_free(&kv);
-	ckpti_finish_vacated(c, action, why);
+	c->rejecting = true;
+	if (ckpti_child_start(c, condemn, c, VERDICT_MS, condemned, NULL, &v.err) < 0)
+		condemned(c, &v, sizeof(v));
 }

@@ -102,7 +102,13 @@ int ckpti_round_ask(struct ckpti_coord *c, const char *reason, bool kill, bool r
 static void finish(struct ckpti_coord *c)
 {
 	c->round.phase = CKPTI_IDLE;
-	ckpti_slot_give(c);
+	ckpti_gate_close(c);
+}
+
+void ckpti_round_refuse(struct ckpti_coord *c, bool disabled)
+{
+	finish(c);
+	ckpti_requests_refused(c, disabled);
 }
 
 static void send_abort(struct ckpti_coord *c, const char *why)
@@ -139,7 +145,7 @@ static void fail(struct ckpti_coord *c, bool retry, struct ckpti_err *err)
 	if (retry && again < r->give_up_ms && (!r->end_ms || again < r->end_ms)) {
 		r->phase = CKPTI_WAITING;
 		r->retry_ms = again;
-		ckpti_slot_give(c);
+		ckpti_gate_close(c);
 		return;
 	}
 	finish(c);
@@ -161,7 +167,6 @@ void ckpti_round_stop(struct ckpti_coord *c, const char *why)
 /* 0: go on, 1: later. */
 static int may_begin(struct ckpti_coord *c, struct ckpti_err *err)
 {
-	struct ckpti_err slots = {.code = 0};
 	int r;
 
 	/* The nodes hold what manifests name, so these must not change meanwhile. */
@@ -174,13 +179,7 @@ static int may_begin(struct ckpti_coord *c, struct ckpti_err *err)
 		r = ckpti_agents_ready(c, err);
 	if (r < 0)
 		return r;
-	r = ckpti_slot_take(c, &slots);
-	/* A mistake of the site's is no reason to have no checkpoints. */
-	if (r < 0 && !c->told_slots) {
-		c->told_slots = true;
-		ckpti_report_say(c, true, "checkpoint: %s", slots.text);
-	}
-	return r == 0;
+	return ckpti_gate_pass(c, err);
 }
 
 static void begin(struct ckpti_coord *c)
@@ -308,7 +307,7 @@ static void committed(struct ckpti_coord *c, const void *result, size_t len)
 	if (c->round.kill) {
 		c->round.phase = CKPTI_ENDING;
 		c->round.phase_ms = ckpti_now_ms() + ENDING_MS;
-		ckpti_slot_give(c);
+		ckpti_gate_close(c);
 	} else {
 		finish(c);
 	}

@@ -30,18 +30,6 @@ static uint32_t random32(void)
 	return value;
 }
 
-bool ckpti_schedule_disabled(struct ckpti_coord *c)
-{
-	struct ckpti_config now;
-	bool disabled;
-
-	if (ckpti_config_load(c->args.config, NULL, &now, NULL) < 0)
-		return false; /* half written, or wrong: it was right when we started */
-	disabled = now.disabled;
-	ckpti_config_free(&now);
-	return disabled;
-}
-
 /* ---- the interval ------------------------------------------------------------------------- */
 
 static void set_due(struct ckpti_coord *c)
@@ -96,15 +84,11 @@ void ckpti_schedule_round(struct ckpti_coord *c, bool good)
 		c->schedule.end_tries = END_TRIES;
 }
 
-static bool ask(struct ckpti_coord *c, const char *reason, bool kill, bool requeue)
+static void ask(struct ckpti_coord *c, const char *reason, bool kill, bool requeue)
 {
 	struct ckpti_err err = {.code = 0};
-	bool disabled = ckpti_schedule_disabled(c);
 
-	if (disabled && !c->schedule.told_disabled)
-		ckpti_report_say(c, true, "checkpoints are switched off by the site");
-	c->schedule.told_disabled = disabled;
-	return !disabled && ckpti_round_ask(c, reason, kill, requeue, 0, &err) == 0;
+	(void)ckpti_round_ask(c, reason, kill, requeue, 0, &err);
 }
 
 static void interval_tick(struct ckpti_coord *c)
@@ -113,9 +97,9 @@ static void interval_tick(struct ckpti_coord *c)
 		return;
 	/* Skipped when one is under way. */
 	set_due(c);
-	if (!ckpti_round_busy(c) && !__atomic_load_n(&c->watch->disabled, __ATOMIC_RELAXED) &&
-	    !ckpti_agents_over(c) && ckpti_parts_unharmed(c, NULL) == 0)
-		(void)ask(c, "interval", false, false);
+	if (!ckpti_round_busy(c) && !c->disabled && !ckpti_agents_over(c) &&
+	    ckpti_parts_unharmed(c, NULL) == 0)
+		ask(c, "interval", false, false);
 }
 
 /* ---- the end of the job ------------------------------------------------------------------- */
@@ -153,8 +137,8 @@ static void decide(struct ckpti_coord *c)
 	if (s->end_tries >= END_TRIES || ckpti_now_ms() < s->retry_ms)
 		return;
 	s->end_tries++;
-	(void)ask(c, f.preempted ? "preemption" : "end", action != CKPTI_END_SAVE,
-		  action == CKPTI_END_REQUEUE);
+	ask(c, f.preempted ? "preemption" : "end", action != CKPTI_END_SAVE,
+	    action == CKPTI_END_REQUEUE);
 }
 
 static size_t ask_slurm(void *arg, void *result)
@@ -216,7 +200,7 @@ static void end_tick(struct ckpti_coord *c)
 void ckpti_schedule_signal(struct ckpti_coord *c, int sig)
 {
 	if (c->config.signal && (unsigned)sig == c->config.signal && !ckpti_round_busy(c))
-		(void)ask(c, "request", false, false);
+		ask(c, "request", false, false);
 	/* Slurm sends it with every other signal, too, so it means no more than: have a look soon. */
 	if (sig == SIGCONT && c->schedule.poll_ms > c->schedule.asked_ms + ASK_AGAIN_MS)
 		c->schedule.poll_ms = c->schedule.asked_ms + ASK_AGAIN_MS;

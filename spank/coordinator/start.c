@@ -263,6 +263,7 @@ static int take_over(struct ckpti_coord *c, bool restore, struct ckpti_err *err)
 		free(gen);
 	}
 	c->next_gen = newest + 1;
+	ckpti_requests_load(c);
 	/* The files that the tasks are about to write anew are not those that belong to them any more. */
 	if (!restore && n > 0 && ckpti_step_forget(&c->step, err) < 0)
 		return REFUSED;

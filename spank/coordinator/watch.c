@@ -54,18 +54,6 @@ static void look_at_room(struct ckpti_cwatch *w, int dirfd)
 	__atomic_store_n(&w->known, 1, __ATOMIC_RELEASE);
 }
 
-static void look_whether_disabled(const struct ckpti_coord *c)
-{
-	struct ckpti_kv kv;
-	bool disabled;
-
-	if (ckpti_step_read_file(&c->step, "disabled", &kv) < 0)
-		return;
-	disabled = ckpti_kv_get_u64(&kv, "count", 0) > 0;
-	ckpti_kv_free(&kv);
-	__atomic_store_n(&c->watch->disabled, disabled, __ATOMIC_RELAXED);
-}
-
 static void touch(int lifefd)
 {
 	int fd = openat(lifefd, "alive", O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -101,7 +89,6 @@ __attribute__((noreturn)) static void watch(struct ckpti_coord *c, int lifefd, p
 			touch(lifefd);
 		if (ckpti_step_superseded(c->step.dirfd, c->epoch) == 1)
 			__atomic_store_n(&w->superseded, 1, __ATOMIC_RELEASE);
-		look_whether_disabled(c);
 		look_at_room(w, c->step.dirfd);
 		(void)nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
 	}

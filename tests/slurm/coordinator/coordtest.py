@@ -6,6 +6,7 @@ import os
 import queue
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,7 @@ import time
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, f"{os.path.dirname(os.path.dirname(HERE))}/lib")
 # pylint: disable=wrong-import-position
-from cprtest import Failure, as_user, for_all, need_root, wait_for, USER
+from cprtest import Failure, Skip, as_user, for_all, need_root, wait_for, USER
 
 JOB, LIMIT, BLOCK = 77, 15, 64
 CLONE_NEWNS, MS_BIND, MS_REC, MS_PRIVATE = 0x20000, 4096, 16384, 1 << 18
@@ -80,6 +81,11 @@ class Peer:
         expect(name in names, f"{name} {pairs} came instead of {' or '.join(names)}; stderr: {self.world.stderr()}")
         return pairs
 
+    def gap(self):
+        """The longest time without a heartbeat since it was last asked."""
+        self.send("GAP")
+        return int(self.get("GAP")["ms"]) / 1000
+
     def quiet(self, seconds=0.5):
         try:
             came = self.lines.get(timeout=seconds)
@@ -143,7 +149,8 @@ class World:
             os.mkdir(path)
             os.chown(path, USER, USER)
         self.bin = for_all(os.environ["COORDINATOR"], os.environ["PEER"])
-        self.ntasks, self.peers, self.process = ntasks, [], None
+        self.ntasks, self.peers, self.process, self.servers = ntasks, [], None, []
+        self.site = f"{self.top}/ckpt.yaml"
         self.write(f"{self.top}/bin/scontrol", SCONTROL.format(top=self.top), 0o755)
         self.write(f"{self.top}/calls", "", 0o666)
         self.configure(config)
@@ -172,8 +179,7 @@ class World:
     def configure(self, text):
         """The site's file; `text` comes first and wins."""
         usual = ("min_interval: 1s", "fence: 6s", "heartbeat: 1s", "silence: 2s", "log: none", "reserve: 0%")
-        self.write(f"{self.top}/ckpt.yaml",
-                   text + "".join(f"{line}\n" for line in usual if line.split()[0] not in text))
+        self.write(self.site, text + "".join(f"{line}\n" for line in usual if line.split()[0] not in text))
 
     def job(self, **facts):
         self.facts = {"job": JOB, "uid": USER, "state": "RUNNING", "requeue": 1, "restarts": 0, "batch": 1,
@@ -200,6 +206,23 @@ class World:
                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_for("munged", lambda: os.path.exists(self.socket))
 
+    def share(self):
+        """Home and working directory on a file system with a server, which can be stopped; the site's file, too."""
+        if not os.path.exists("/dev/fuse") or not shutil.which("bindfs"):
+            raise Skip("needs bindfs")
+        for path in (self.home, self.work):
+            os.rename(path, path + ".disk")
+            os.mkdir(path)
+            self.servers.append(subprocess.Popen(["bindfs", "-f", "-o", "attr_timeout=0,entry_timeout=0",
+                                                  path + ".disk", path]))
+            wait_for("bindfs", lambda path=path: os.path.ismount(path))
+        self.site = f"{self.work}/ckpt.yaml"
+        self.configure("")
+
+    def freeze(self, frozen=True):
+        for server in self.servers:
+            server.send_signal(signal.SIGSTOP if frozen else signal.SIGCONT)
+
     def make_dir(self, path):
         if not os.path.isdir(path):
             os.mkdir(path, 0o700)
@@ -210,6 +233,12 @@ class World:
             return file.read().splitlines()
 
     def end(self):
+        # Whoever waits for them gets an error.
+        for server in self.servers:
+            server.kill()
+            server.wait()
+        for path in (self.home, self.work)[:len(self.servers)]:
+            subprocess.run(["umount", "-l", path], check=False)
         for peer in self.peers:
             peer.process.kill()
             peer.process.wait()
@@ -233,7 +262,7 @@ class World:
         env = {**self.env, **({"SLURM_RESTART_COUNT": str(lives)} if lives else {}), **(env or {})}
         argv = [f"{self.bin}/ckpt-coordinator", "--job", str(JOB), "--step", "0", "--interval", interval, *options,
                 *(["--dir", directory] if directory else []), *(["--name", name] if name else []),
-                "--cwd", self.work, "--ntasks", str(self.ntasks), "--config", f"{self.top}/ckpt.yaml",
+                "--cwd", self.work, "--ntasks", str(self.ntasks), "--config", self.site,
                 "--bindir", self.bin, "--status-fd", str(status_w), "--life-fd", str(life_r), "--", *command]
         self.process = subprocess.Popen(argv, env=env, pass_fds=(status_w, life_r), stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=stderr, cwd=self.work, **as_user(USER))

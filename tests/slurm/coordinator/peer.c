@@ -5,7 +5,7 @@
  * The other end of the coordinator, for its tests: it says HELLO with these pairs, then sends what its
  * standard input says and writes what comes to its standard output, a line each:  TYPE, then key=value,
  * separated by tabs.  Heartbeats are sent every half second and not told; the line MUTE ends that, as if
- * the network were gone.  JOINED is the welcome, LOST the end of the connection.
+ * the network were gone.  GAP asks for the longest time between two that came, since it was last asked.  JOINED is the welcome, LOST the end of the connection.
  */
 #include <errno.h>
 #include <poll.h>
@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "spank/lib/auth.h"
+#include "util/clock.h"
 
 static const struct {
 	unsigned type;
@@ -32,6 +33,25 @@ static const struct {
 	{CKPTI_W_REQUEST, "REQUEST"},     {CKPTI_W_PROGRESS, "PROGRESS"},
 	{CKPTI_W_RESULT, "RESULT"},
 };
+
+static int64_t heard_ms, gap_ms;
+
+/* Now, or a heartbeat now. */
+static void note_gap(void)
+{
+	int64_t gap = ckpti_now_ms() - heard_ms;
+
+	if (gap > gap_ms)
+		gap_ms = gap;
+}
+
+static void print_gap(void)
+{
+	note_gap();
+	(void)printf("GAP\tms=%lld\n", (long long)gap_ms);
+	(void)fflush(stdout);
+	gap_ms = 0;
+}
 
 static void print(const char *name, const struct ckpti_kv *kv)
 {
@@ -62,6 +82,8 @@ static void send_line(struct ckpti_wire *w, char *line, bool *mute)
 		return;
 	if (strcmp(name, "MUTE") == 0)
 		*mute = true;
+	if (strcmp(name, "GAP") == 0)
+		print_gap();
 	ckpti_kv_init(&kv);
 	while ((pair = strtok_r(NULL, "\t", &save)))
 		add_pair(&kv, pair);
@@ -79,6 +101,10 @@ static bool receive(struct ckpti_wire *w)
 	int r;
 
 	while ((r = ckpti_wire_recv(w, &type, &kv)) == 1) {
+		if (type == CKPTI_W_PING) {
+			note_gap();
+			heard_ms = ckpti_now_ms();
+		}
 		for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
 			if (types[i].type == type && type != CKPTI_W_PING)
 				print(types[i].name, &kv);
@@ -146,6 +172,7 @@ int main(int argc, char **argv)
 		(void)printf("DENIED\ttext=%s\n", err.text);
 		return 1;
 	}
+	heard_ms = ckpti_now_ms();
 	print("JOINED", &welcome);
 	ckpti_kv_free(&hello);
 	ckpti_kv_free(&welcome);
