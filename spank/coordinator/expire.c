@@ -49,8 +49,22 @@ static bool is_forgotten(uint32_t job)
 	return ckpti_slurm_job(text, &facts, NULL) == -ENOENT;
 }
 
+static void remove_script(int base, uint32_t job)
+{
+	char name[32];
+	off_t size;
+	int fd;
+
+	(void)snprintf(name, sizeof(name), "%" PRIu32 ".script", job);
+	fd = ckpti_fs_open_file(base, name, &size);
+	if (fd < 0)
+		return; /* none, or somebody else's */
+	(void)close(fd);
+	(void)unlinkat(base, name, 0);
+}
+
 /* True: Slurm was asked. */
-static bool look_at(const struct ckpti_coord *c, const char *name)
+static bool look_at(const struct ckpti_coord *c, int base, const char *name)
 {
 	char path[PATH_MAX + NAME_MAX + 2];
 	int64_t before = (int64_t)time(NULL) - (int64_t)c->config.expire;
@@ -65,9 +79,7 @@ static bool look_at(const struct ckpti_coord *c, const char *name)
 	    st.id.job != c->args.job && last_use(&st) < before) {
 		asked = true;
 		if (is_forgotten(st.id.job) && ckpti_step_remove(&st, &err) == 0) {
-			(void)snprintf(path, sizeof(path), "%s/%" PRIu32 ".script", c->base,
-				       st.id.job);
-			(void)unlink(path);
+			remove_script(base, st.id.job);
 			ckpti_report_log(c, "event=expired dir=%s", st.path);
 		}
 	}
@@ -88,7 +100,7 @@ static size_t expire(void *arg, void *unused)
 		return 0;
 	for (size_t i = 0; i < n && asked < MOST; i++)
 		if (names[i][0] >= '0' && names[i][0] <= '9' && strchr(names[i], '.'))
-			asked += look_at(c, names[i]);
+			asked += look_at(c, fd, names[i]);
 	ckpti_fs_free_names(names, n);
 	(void)close(fd);
 	return 0;

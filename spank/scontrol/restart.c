@@ -190,32 +190,30 @@ int ckpti_restart_known(const struct ckpti_request *q, const struct ckpti_slurm_
 struct script {
 	const char *job;
 	char dir[PATH_MAX];
+	int fd; /* -1: not found */
 };
 
-/* Is the script in dir, or in the directory above it?  Then s->dir is where. */
+/* Is the script in dir, or in the directory above it?  It stays open: what was looked at is what is submitted. */
 static bool find_script(struct script *s, const char *dir)
 {
 	char name[64], *slash;
 	off_t size;
-	int dirfd, fd;
+	int dirfd;
 
 	(void)snprintf(name, sizeof(name), "%s.script", s->job);
 	(void)snprintf(s->dir, sizeof(s->dir), "%s", dir);
 	for (int up = 0; up < 2 && s->dir[0]; up++) {
 		dirfd = ckpti_fs_open_path(s->dir, false);
 		if (dirfd >= 0) {
-			fd = ckpti_fs_open_file(dirfd, name, &size);
+			s->fd = ckpti_fs_open_file(dirfd, name, &size);
 			close(dirfd);
-			if (fd >= 0) {
-				close(fd);
+			if (s->fd >= 0)
 				return true;
-			}
 		}
 		slash = strrchr(s->dir, '/');
 		if (slash)
 			*slash = '\0';
 	}
-	s->dir[0] = '\0';
 	return false;
 }
 
@@ -228,9 +226,9 @@ static int try_entry(void *arg, uint32_t job, const char *step, const struct ckp
 
 int ckpti_restart_forgotten(const struct ckpti_request *q)
 {
-	char dir[PATH_MAX + 32], path[PATH_MAX + 64];
-	char *const argv[] = {WORD("sbatch"), dir, path, NULL};
-	struct script script = {.job = q->job};
+	char dir[PATH_MAX + 32];
+	char *const argv[] = {WORD("sbatch"), dir, NULL};
+	struct script script = {.job = q->job, .fd = -1};
 	struct ckpti_slurm_conf conf;
 	struct ckpti_err err = {0};
 
@@ -241,7 +239,7 @@ int ckpti_restart_forgotten(const struct ckpti_request *q)
 	else
 		(void)ckpti_registry_each(conf.cluster, (uint32_t)strtoul(q->job, NULL, 10),
 					  try_entry, &script);
-	if (!script.dir[0])
+	if (script.fd < 0)
 		return ckpti_say_error(
 			"ESLURM_INVALID_JOB_ID",
 			"Slurm has forgotten job %s, and there is no %s.script in %s; "
@@ -249,7 +247,10 @@ int ckpti_restart_forgotten(const struct ckpti_request *q)
 			q->job, q->job,
 			q->image_dir[0] ? q->image_dir : "a known directory (ImageDir=DIR)");
 	(void)snprintf(dir, sizeof(dir), "--restart-dir=%s", script.dir);
-	(void)snprintf(path, sizeof(path), "%s/%s.script", script.dir, q->job);
+	/* sbatch reads it from its standard input, and a name could lead elsewhere by now. */
+	if (dup2(script.fd, STDIN_FILENO) < 0)
+		return ckpti_say_error(NULL, "cannot hand over the script: %s",
+				       strerrordesc_np(errno));
 	/* In our place: with the user's own environment, which goes into the job. */
 	(void)fflush(NULL);
 	(void)execvp(argv[0], argv);
