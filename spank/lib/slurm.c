@@ -415,7 +415,7 @@ static const char *conf_value(const char *line, const char *name)
 
 void ckpti_slurm_parse_conf(char *text, struct ckpti_slurm_conf *ret)
 {
-	const char *value;
+	const char *value, *slash;
 	bool indented;
 	char *line;
 
@@ -424,6 +424,15 @@ void ckpti_slurm_parse_conf(char *text, struct ckpti_slurm_conf *ret)
 		value = conf_value(line, "ClusterName");
 		if (value)
 			(void)snprintf(ret->cluster, sizeof(ret->cluster), "%s", value);
+		value = conf_value(line, "PlugStackConfig");
+		if (value && *value == '/')
+			(void)snprintf(ret->plugstack, sizeof(ret->plugstack), "%s", value);
+		/* Without a word of it, it is beside slurm.conf. */
+		value = conf_value(line, "SLURM_CONF");
+		slash = value && !ret->plugstack[0] ? strrchr(value, '/') : NULL;
+		if (slash)
+			(void)snprintf(ret->plugstack, sizeof(ret->plugstack),
+				       "%.*s/plugstack.conf", (int)(slash - value), value);
 		value = conf_value(line, "KillWait");
 		if (value)
 			ret->kill_wait = (unsigned)strtoul(value, NULL, 10);

@@ -6,6 +6,7 @@
 #ifndef CKPT_SPANK_SLURM_H
 #define CKPT_SPANK_SLURM_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -51,6 +52,7 @@ struct ckpti_slurm_conf {
 	char cluster[64];
 	unsigned port_low, port_high; /* SrunPortRange, 0: any */
 	unsigned kill_wait;
+	char plugstack[PATH_MAX]; /* plugstack.conf, "" when it does not say */
 };
 int ckpti_slurm_conf(struct ckpti_slurm_conf *ret, struct ckpti_err *err);
 

@@ -14,6 +14,8 @@
 #include <unistd.h>
 
 #include "config/config.h"
+#include "spank/lib/plugstack.h"
+#include "spank/lib/slurm.h"
 #include "spank/scontrol/job.h"
 #include "spank/scontrol/many.h"
 #include "spank/scontrol/owner.h"
@@ -36,19 +38,38 @@ static int fill_standard_fds(void)
 	return 0;
 }
 
+/* Where the plugin is told that the site's file is; without a word of that, where it is by itself. */
+static int load_site(struct ckpti_config *ret)
+{
+	char path[PATH_MAX];
+	struct ckpti_slurm_conf conf;
+
+	if (ckpti_slurm_conf(&conf, NULL) < 0 || !conf.plugstack[0] ||
+	    ckpti_plugstack_argument(conf.plugstack, "spank_ckpt.so", "config", path,
+				     sizeof(path)) < 0)
+		(void)snprintf(path, sizeof(path), "%s", ckpti_config_site_path);
+	return ckpti_config_load(path, NULL, ret, NULL);
+}
+
 /* What the command line leaves open.  The coordinator says it when the site's file is not right, and knows
  * how long it waits: its user may have a setting of his own, by which root is not bound. */
 static void fill_in(struct ckpti_request *q)
 {
 	struct ckpti_config config;
-	bool ok = ckpti_config_load(ckpti_config_site_path, NULL, &config, NULL) == 0;
 
-	if (!q->max_wait && geteuid() == 0)
-		q->max_wait = ok ? (unsigned)config.max_wait : MAX_WAIT;
+	/* Others wait as long as the coordinator says, and for one job at a time. */
+	if (geteuid() != 0 || (q->max_wait && q->parallel))
+		return;
+	if (load_site(&config) < 0) {
+		q->max_wait = q->max_wait ? q->max_wait : MAX_WAIT;
+		q->parallel = q->parallel ? q->parallel : PARALLEL;
+		return;
+	}
+	if (!q->max_wait)
+		q->max_wait = (unsigned)config.max_wait;
 	if (!q->parallel)
-		q->parallel = ok && config.parallel ? config.parallel : PARALLEL;
-	if (ok)
-		ckpti_config_free(&config);
+		q->parallel = config.parallel;
+	ckpti_config_free(&config);
 }
 
 static int one_job(const struct ckpti_request *q)

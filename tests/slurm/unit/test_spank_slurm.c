@@ -166,6 +166,8 @@ static void test_slurm_steps(void **state)
 static void test_slurm_conf(void **state)
 {
 	char *text = load("config.txt"), none[] = "SrunPortRange           = (null)\n";
+	char elsewhere[] =
+		"PlugStackConfig = /opt/stack.conf\nSLURM_CONF = /etc/slurm/slurm.conf\n";
 	struct ckpti_slurm_conf conf;
 
 	(void)state;
@@ -174,7 +176,11 @@ static void test_slurm_conf(void **state)
 	assert_int_equal(conf.port_low, 60001);
 	assert_int_equal(conf.port_high, 63000);
 	assert_int_equal(conf.kill_wait, 3);
+	assert_string_equal(conf.plugstack, "/etc/slurm/plugstack.conf");
+	ckpti_slurm_parse_conf(elsewhere, &conf);
+	assert_string_equal(conf.plugstack, "/opt/stack.conf");
 	ckpti_slurm_parse_conf(none, &conf);
+	assert_string_equal(conf.plugstack, "");
 	assert_int_equal(conf.port_low, 0);
 	assert_int_equal(conf.port_high, 0);
 	free(text);
