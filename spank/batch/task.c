@@ -66,38 +66,40 @@ static void set_reason(const struct ckpti_batch *b, const char *reason)
 /* Why the program cannot be checkpointed; NULL: it can. */
 static const char *prepare(const struct ckpti_batch *b)
 {
-	const char *old = getenv("LD_PRELOAD"), *why;
-	char lib[PATH_MAX], preload[32768 + PATH_MAX], cpus[8192];
+	char lib[PATH_MAX];
+	const char *why;
 
 	(void)snprintf(lib, sizeof(lib), "%s/" CKPTI_PLUGIN_LIBRARY, b->libdir);
 	why = ckpti_preload_obstacle(lib);
 	if (why)
 		return why;
-	(void)snprintf(preload, sizeof(preload), "%s%s%s", lib, old && *old ? ":" : "",
-		       old ? old : "");
 	(void)setenv("CKPT_SET", from_coordinator("SLURM_CKPT_SET"), 1);
-	(void)setenv("LD_PRELOAD", preload, 1);
-	if (ckpti_launch_cpus_format(cpus, sizeof(cpus)) < 0 ||
-	    setenv(CKPTI_LAUNCH_CPUS, cpus, 1) < 0)
-		(void)unsetenv(CKPTI_LAUNCH_CPUS);
+	(void)unsetenv(CKPTI_LAUNCH_CPUS);
 	(void)setenv("SLURM_CHECKPOINT_IMAGE_DIR", from_coordinator("SLURM_CKPT_STEPDIR"), 1);
 	return NULL;
 }
 
-/* When the environment is that of the program.  It does not fail for want of the file. */
-static void write_launch_file(void)
+/* Inside of a set `cpr run` prepares the program, and makes no step of it. */
+static void be_prepared(const struct ckpti_batch *b)
 {
-	struct ckpti_launch_file file;
-	char path[64] = "";
-	int r = ckpti_launch_file_name(getenv("CKPT_SET"), path, sizeof(path));
+	char cpr[PATH_MAX], **argv;
+	size_t n = 0, k = 0;
 
-	if (r == 0)
-		r = ckpti_launch_file_write(path, environ, 0, 0, &file);
-	if (r == 0)
-		(void)setenv(CKPTI_LAUNCH_FILE, path, 1);
-	else
-		(void)fprintf(stderr, "cpr: run: no " CKPTI_LAUNCH_FILE ": %s: %s\n", path,
-			      strerror(-r));
+	while (b->command[n])
+		n++;
+	argv = calloc(n + 5, sizeof(*argv));
+	if (!argv)
+		_exit(CANNOT_RUN);
+	(void)snprintf(cpr, sizeof(cpr), "%s/cpr", b->bindir);
+	argv[k++] = cpr;
+	argv[k++] = (char *)(uintptr_t) "run";
+	if (b->quiet)
+		argv[k++] = (char *)(uintptr_t) "-q";
+	argv[k++] = (char *)(uintptr_t) "--";
+	memcpy(argv + k, b->command, n * sizeof(*argv));
+	(void)execv(cpr, argv);
+	(void)fprintf(stderr, "cpr: run: cannot execute %s: %s\n", cpr, strerror(errno));
+	_exit(CANNOT_RUN);
 }
 
 static void be_program(const struct ckpti_batch *b)
@@ -108,10 +110,10 @@ static void be_program(const struct ckpti_batch *b)
 	ckpti_batch_clear_env();
 	(void)unsetenv(CKPTI_PLUGIN_TOKEN);
 	(void)unsetenv(CKPTI_LAUNCH_FILE);
-	if (!why)
-		write_launch_file();
 	set_reason(b, why ? why : "");
 	set_slot(b, why ? CKPTI_SLOT_LEFT_OUT : CKPTI_SLOT_FRESH);
+	if (!why)
+		be_prepared(b);
 	(void)execvp(b->command[0], b->command);
 	r = errno;
 	(void)fprintf(stderr, "cpr: run: %s: %s\n", b->command[0], strerror(r));

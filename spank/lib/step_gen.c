@@ -134,6 +134,15 @@ static int check_part(int taskfd, uint64_t gen)
 
 	(void)snprintf(name, sizeof(name), "gen-%08" PRIu64, gen);
 	fd = ckpti_fs_open_file(taskfd, name, &size);
+	if (fd == -ENOENT) {
+		/* Of an mpirun: the statefiles of its ranks are named in there, cpr looks at them. */
+		(void)snprintf(name, sizeof(name), "mpirun-%08" PRIu64, gen);
+		fd = ckpti_fs_open_file(taskfd, name, &size);
+		if (fd >= 0) {
+			close(fd);
+			return 0;
+		}
+	}
 	if (fd < 0)
 		return fd;
 	n = read(fd, &h, sizeof(h));

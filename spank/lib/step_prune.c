@@ -21,7 +21,8 @@
 #include "spank/lib/step_private.h"
 #include "store/store.h"
 
-#define TEMP_AGE 3600 /* seconds after which a file is not being written any more */
+#define RANK_PREFIX "rank-" /* as docs/design/0008-mpirun.md has it */
+#define TEMP_AGE    3600    /* seconds after which a file is not being written any more */
 
 /* ---- lives -------------------------------------------------------------------------------- */
 
@@ -51,7 +52,7 @@ static bool in_use(int taskfd)
 }
 
 /* A statefile directory of cpr. */
-static int remove_task(int lifefd, const char *name)
+static int remove_statefile(int lifefd, const char *name)
 {
 	char path[64];
 	int fd, r;
@@ -70,6 +71,46 @@ static int remove_task(int lifefd, const char *name)
 	if (r == -ENODATA)
 		r = unlinkat(lifefd, name, AT_REMOVEDIR) < 0 ? -errno : 0;
 	return r;
+}
+
+/* The ranks of an mpirun have a statefile each, and a file says for each generation which of theirs it is. */
+static int remove_ranks(int taskfd, char **names, size_t n)
+{
+	uint64_t rank;
+	int r = 0, one;
+
+	for (size_t i = 0; i < n; i++) {
+		if (ckpti_fs_number(names[i], RANK_PREFIX, &rank))
+			one = remove_statefile(taskfd, names[i]);
+		else
+			one = unlinkat(taskfd, names[i], 0) < 0 ? -errno : 0;
+		if (one < 0 && r == 0)
+			r = one;
+	}
+	return r;
+}
+
+/* What a checkpoint of a task is. */
+static int remove_task(int lifefd, const char *name)
+{
+	int fd = ckpti_fs_open_dir(lifefd, name), r;
+	char **names = NULL;
+	bool ranks = false;
+	uint64_t rank;
+	size_t n = 0;
+
+	if (fd < 0)
+		return fd;
+	r = ckpti_fs_names(fd, &names, &n);
+	for (size_t i = 0; r == 0 && i < n; i++)
+		ranks |= ckpti_fs_number(names[i], RANK_PREFIX, &rank);
+	if (ranks)
+		r = remove_ranks(fd, names, n);
+	ckpti_fs_free_names(names, n);
+	close(fd);
+	if (r < 0 || !ranks)
+		return r < 0 ? r : remove_statefile(lifefd, name);
+	return unlinkat(lifefd, name, AT_REMOVEDIR) < 0 ? -errno : 0;
 }
 
 static int remove_pins(int lifefd)
