@@ -16,6 +16,8 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "core/mpi.h"
+
 static int open_command(const char *command)
 {
 	const char *path = getenv("PATH");
@@ -78,7 +80,8 @@ static char *script_interpreter(char *head)
 
 static const char *look(int fd, int depth)
 {
-	char head[256] = "", *script = NULL;
+	static char text[200];
+	char head[256] = "", mpi[96], *script = NULL;
 	ElfW(Ehdr) eh, own;
 	const char *why = NULL;
 	ssize_t n = pread(fd, head, sizeof(head) - 1, 0);
@@ -110,6 +113,10 @@ static const char *look(int fd, int depth)
 	}
 	if (!why && !has_interpreter(fd, &eh))
 		why = "it is statically linked";
+	if (!why && ckpti_mpi_in_program(fd, mpi, sizeof(mpi))) {
+		(void)snprintf(text, sizeof(text), "%s " CKPTI_MPI_REFUSED, mpi);
+		why = text;
+	}
 	return why;
 }
 

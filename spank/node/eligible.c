@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/mpi.h"
 #include "core/procfs.h"
 #include "spank/node/node.h"
 
@@ -26,8 +27,9 @@ static bool is_due(const struct ckpti_task *t, uint64_t now)
 /* NULL: it is prepared, has ended, or is not the user's program yet. */
 static const char *what_is_wrong(const struct ckpti_proc *p)
 {
+	static char text[200];
 	const char *why = NULL;
-	char *maps;
+	char *maps, mpi[96];
 
 	if (strcmp(p->comm, "slurmstepd") == 0)
 		return NULL;
@@ -39,6 +41,10 @@ static const char *what_is_wrong(const struct ckpti_proc *p)
 	if (*maps && !strstr(maps, "/libckpt.so"))
 		why = strstr(maps, "/ld-") || strstr(maps, "/ld.so") ? "runs without libckpt"
 								     : "is statically linked";
+	else if (ckpti_mpi_in_maps(maps, mpi, sizeof(mpi))) {
+		(void)snprintf(text, sizeof(text), "has %s, which " CKPTI_MPI_REFUSED, mpi);
+		why = text;
+	}
 	free(maps);
 	return why;
 }

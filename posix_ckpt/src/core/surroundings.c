@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What surrounds a process and is not saved: its root directory, its namespaces, and what its threads
- * or another process share or do not share with it.  A process whose surroundings could not be made
+ * What surrounds a process and is not saved: its root directory, its namespaces, what its threads
+ * or another process share or do not share with it, and the other ranks of a foreign MPI.  A process whose surroundings could not be made
  * again is refused here; what may not be looked at is taken to be usual.  It is looked at before the
  * process is signalled, where its agent might be cut off from us, and again when it stands still.
  */
@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "core/mpi.h"
 #include "core/set.h"
 #include "core/supervisor.h"
 
@@ -195,6 +196,27 @@ static int check_root(const struct ckpti_member *m, struct ckpti_err *err)
 			     "has changed its root directory to '%.200s'", root);
 }
 
+/* Ranks of a library that we do not stand in for are connected in ways that nobody sees here. */
+static int check_mpi(const struct ckpti_member *m, struct ckpti_err *err)
+{
+	char *maps = ckpti_procfs_slurp(m->info.pid, "maps", NULL), path[64], name[96];
+	bool found = maps && ckpti_mpi_in_maps(maps, name, sizeof(name));
+	int fd = -1;
+
+	free(maps);
+	if (!found) {
+		(void)snprintf(path, sizeof(path), "/proc/%d/exe", m->info.pid);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+	}
+	if (fd >= 0) {
+		found = ckpti_mpi_in_program(fd, name, sizeof(name));
+		(void)close(fd);
+	}
+	return found ? ckpti_err_obj(err, -ENOTSUP, m->info.pid, m->info.comm,
+				     "%s " CKPTI_MPI_REFUSED, name)
+		     : 0;
+}
+
 int ckpti_surroundings_check(struct ckpti_set *set, struct ckpti_member *m, struct ckpti_err *err)
 {
 	int r = check_root(m, err);
@@ -205,6 +227,9 @@ int ckpti_surroundings_check(struct ckpti_set *set, struct ckpti_member *m, stru
 		r = check_threads(m, err);
 	if (r == 0)
 		r = check_sharing(set, m, err);
+	/* Once is enough, and not while it stands still: its libraries stay. */
+	if (r == 0 && !m->looked_around)
+		r = check_mpi(m, err);
 	m->looked_around = r == 0;
 	return r;
 }
