@@ -162,14 +162,19 @@ int ckpti_mpi_load(char *const *env, struct ckpti_err *err)
 	size_t n = ckpti_mpi_ncalls + ckpti_mpi_nobjects;
 	void **table = calloc(n, sizeof(*table));
 	char dir[4000], program[sizeof(dir) + sizeof(GUEST_PROGRAM) + 1];
+	char **chosen = NULL;
 	static bool once;
 	int r = table ? own_directory(dir, sizeof(dir), err)
 		      : ckpti_err(err, -ENOMEM, "no memory for the table of functions");
 
 	if (r == 0) {
 		(void)snprintf(program, sizeof(program), "%s/" GUEST_PROGRAM, dir);
-		r = ckpti_guest_load(program, env, dir, ckpti_mpi_names, table, n, err);
+		chosen = ckpti_mpi_choose(env ? env : environ, dir);
+		if (!chosen)
+			r = ckpti_err(err, -ENOMEM, "no memory for the guest's environment");
 	}
+	if (r == 0)
+		r = ckpti_guest_load(program, chosen, dir, ckpti_mpi_names, table, n, err);
 	if (r == 0)
 		r = check_table(table, err);
 	if (r == 0)
@@ -187,6 +192,7 @@ int ckpti_mpi_load(char *const *env, struct ckpti_err *err)
 		once = true;
 		__atomic_store_n(&loaded, true, __ATOMIC_RELEASE);
 	}
+	ckpti_mpi_choose_free(chosen);
 	free(table);
 	return r;
 }

@@ -23,6 +23,10 @@ void ckpti_mpi_restart(void);
 
 /* init.c: the two steps of a new life's start; env: of the launch. */
 int ckpti_mpi_load(char *const *env, struct ckpti_err *err);
+/* env, changed so that the guest finds the MPI library that the program leads to (choice.c); own: where the shim
+ * lies.  NULL: no memory. */
+char **ckpti_mpi_choose(char *const *env, const char *own);
+void ckpti_mpi_choose_free(char **env);
 int ckpti_mpi_start_again(struct ckpti_err *err);
 /* A call of a thread that has none yet waits until this is called with false. */
 void ckpti_mpi_hold_back(bool on);
