@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 /*
@@ -227,6 +228,7 @@ int guest_check_sites(enum ckpti_guest_object kind, const char *path, struct ckp
 
 int ckpti_guest_check_counts(struct ckpti_err *err)
 {
+	struct rlimit limit = {0};
 	const struct ckpti_guest_stats *s = &ckpti_guest_stats;
 
 	for (int kind = 0; kind < CKPTI_GUEST_OBJECTS; kind++) {
@@ -241,10 +243,13 @@ int ckpti_guest_check_counts(struct ckpti_err *err)
 		return ckpti_err(err, -EXDEV,
 				 "the guest has made %" PRIu64 " mappings outside of its arena",
 				 s->outside);
-	if (s->fds_low)
+	if (s->fds_low) {
+		(void)getrlimit(RLIMIT_NOFILE, &limit);
 		return ckpti_err(err, -EXDEV,
-				 "the guest has %" PRIu64 " descriptors outside of its range",
-				 s->fds_low);
+				 "the guest has %" PRIu64 " descriptors outside of its range: the "
+				 "limit of open files (ulimit -n) is %ju",
+				 s->fds_low, (uintmax_t)limit.rlim_cur);
+	}
 	return 0;
 }
 

@@ -382,7 +382,7 @@ void ckpti_guest_drop(void)
 	ckpti_guest_port = NULL;
 	for (int fd = 0; fd < 65536; fd++)
 		if (ckpti_guest_has_fd(fd))
-			(void)close(fd);
+			ckpti_guest_fd_close(fd); /* libc's close() would not see it */
 	(void)munmap((void *)CKPTI_GUEST_BASE, CKPTI_GUEST_SIZE);
 	guest_thread_forget();
 }
