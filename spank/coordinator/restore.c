@@ -461,13 +461,27 @@ static size_t condemn(void *arg, void *result)
 	return sizeof(*v);
 }
 
-static void end_of_job(struct ckpti_coord *c, uint64_t older)
+/* Without the one that is missing the others would work for nothing, or wait for it. */
+static void end_tasks(struct ckpti_coord *c, const char *why)
 {
 	struct ckpti_kv kv;
+
+	ckpti_kv_init(&kv);
+	ckpti_kv_set(&kv, "text", why);
+	ckpti_agents_send(c, CKPTI_W_KILL, &kv);
+	ckpti_kv_free(&kv);
+}
+
+static void end_of_job(struct ckpti_coord *c, uint64_t older)
+{
 	char text[256];
 
-	if (c->vacated || !c->job.batch || !c->job.requeue)
+	if (c->vacated)
 		return;
+	if (!c->job.batch || !c->job.requeue) {
+		end_tasks(c, c->restore_why);
+		return;
+	}
 	if (older)
 		(void)snprintf(text, sizeof(text),
 			       "the job is requeued, to go on from generation %" PRIu64, older);
@@ -476,10 +490,7 @@ static void end_of_job(struct ckpti_coord *c, uint64_t older)
 			       "the job is held; scontrol release %" PRIu32
 			       " tries generation %" PRIu64 " again",
 			       c->args.job, c->restored);
-	ckpti_kv_init(&kv);
-	ckpti_kv_set(&kv, "text", text);
-	ckpti_agents_send(c, CKPTI_W_KILL, &kv);
-	ckpti_kv_free(&kv);
+	end_tasks(c, text);
 	ckpti_finish_vacated(c, older ? CKPTI_JOB_REQUEUE : CKPTI_JOB_HOLD, text);
 }
 
@@ -513,8 +524,10 @@ void ckpti_restore_failed(struct ckpti_coord *c, unsigned node, const char *text
 	ckpti_report_say(c, true, "checkpoint: generation %" PRIu64 " cannot be restored: %s: %s",
 			 c->restored, ckpti_node_name(c, node), c->restore_why);
 	ckpti_report_log(c, "event=restore_failed gen=%" PRIu64 " text=%s", c->restored, text);
-	if (ckpti_restore_by_hand(c))
+	if (ckpti_restore_by_hand(c)) {
+		end_tasks(c, c->restore_why);
 		return;
+	}
 	c->rejecting = true;
 	if (ckpti_child_start(c, condemn, c, VERDICT_MS, condemned, NULL, &v.err) < 0)
 		condemned(c, &v, sizeof(v));

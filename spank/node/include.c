@@ -94,7 +94,7 @@ int ckpti_include_check_node(const struct ckpti_node *n, uint64_t *need, struct 
 	const struct ckpti_include in = {.glob = &one, .n = 1, .copy_limit = n->config.copy_limit};
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < n->ntasks; i++) {
+	for (size_t i = 0; r == 0 && n->round.include[0] && i < n->ntasks; i++) {
 		const struct ckpti_task *t = &n->task[i];
 
 		if (!ckpti_task_live(t) || directory_of(t, cwd) < 0)
@@ -142,7 +142,7 @@ char **ckpti_include_of_task(const struct ckpti_node *n, const struct ckpti_task
 	bool taken = false;
 	size_t k = 0;
 
-	if (!found || directory_of(t, cwd) < 0)
+	if (!found || !*list || directory_of(t, cwd) < 0)
 		return found;
 	while (next_pattern(&list, cwd, pattern)) {
 		if (!ckpti_node_is_local(n, pattern)) {

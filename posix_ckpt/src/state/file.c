@@ -296,6 +296,8 @@ static int remake(struct ckpti_rebuild *rb, const struct ckpti_file *f, struct c
 	int fd, r;
 
 	fd = named ? ckpti_file_make_named(f) : make_unnamed(rb, f);
+	if (fd == -EEXIST)
+		return fd; /* another task of the job has just made it */
 	if (fd < 0)
 		return ckpti_err_obj(err, fd, 0, f->path, "cannot make '%.200s' anew: %s", f->path,
 				     strerror(-fd));
@@ -330,8 +332,12 @@ static int file_restore(struct ckpti_rebuild *rb, struct ckpti_redesc *d, struct
 	r = ckpti_file_get(rb, d, &f, err);
 	if (r < 0 || f->rec.included)
 		return r;
-	if (f->plan == CKPTI_FILE_MAKE || f->plan == CKPTI_FILE_UNNAMED)
-		return remake(rb, f, err);
+	if (f->plan == CKPTI_FILE_MAKE || f->plan == CKPTI_FILE_UNNAMED) {
+		r = remake(rb, f, err);
+		if (r != -EEXIST)
+			return r;
+		f->plan = CKPTI_FILE_FIT;
+	}
 	fd = open(f->path, ((int)f->rec.o.oflags & OPEN_FLAGS) | O_CLOEXEC | O_NOCTTY);
 	if (fd < 0)
 		return ckpti_err_obj(err, -errno, 0, f->path, "cannot open '%.200s': %s", f->path,

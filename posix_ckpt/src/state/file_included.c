@@ -27,11 +27,14 @@
 #define STEP_NS       20000000
 #define MAX_STEPS     3000 /* a minute */
 #define CLAIM_BACKLOG 4096
+#define FILL_STEPS    100 /* for a file of at most --copy-limit to be written */
 
 static int make(struct ckpti_rebuild *rb, const struct ckpti_file *f, struct ckpti_err *err)
 {
 	int fd = ckpti_file_make_named(f), r;
 
+	if (fd == -EEXIST)
+		return fd;
 	if (fd < 0)
 		return ckpti_err_obj(err, fd, 0, f->path, "cannot make '%.200s' anew: %s", f->path,
 				     strerror(-fd));
@@ -75,13 +78,20 @@ static bool is_left_alone(const struct ckpti_rebuild *rb, const struct ckpti_fil
 
 static int put_back(struct ckpti_rebuild *rb, const struct ckpti_file *f, struct ckpti_err *err)
 {
-	int fd, r;
+	const struct timespec step = {.tv_nsec = STEP_NS};
+	int fd, r, steps = 0;
 
-	if (access(f->path, F_OK) < 0 && errno == ENOENT)
-		return make(rb, f, err);
+	if (access(f->path, F_OK) < 0 && errno == ENOENT) {
+		r = make(rb, f, err);
+		if (r != -EEXIST)
+			return r;
+		/* Another task of the job, which had it open, is making it. */
+		steps = FILL_STEPS;
+	}
 	if (is_left_alone(rb, f))
 		return 0;
-	r = is_unchanged(rb, f, err);
+	while ((r = is_unchanged(rb, f, err)) == 0 && steps-- > 0)
+		(void)nanosleep(&step, NULL);
 	if (r != 0)
 		return r < 0 ? r : 0;
 	fd = open(f->path, O_RDWR | O_CLOEXEC | O_NOCTTY);
