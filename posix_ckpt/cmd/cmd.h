@@ -47,7 +47,7 @@ struct ckpti_cmd_opts {
 
 	struct ckpti_target *target;
 	size_t ntarget;
-	bool force, go_on, kill, upgrade, dryrun;
+	bool force, go_on, kill, upgrade, dryrun, prepared_only;
 	unsigned keep;
 	unsigned timeout_ms;
 	enum ckpti_policy policy;

@@ -148,6 +148,7 @@ int ckpti_cmd_create(const struct ckpti_cmd_opts *o)
 				       .force = o->force,
 				       .upgrade = o->upgrade,
 				       .dryrun = o->dryrun,
+				       .prepared_only = o->prepared_only,
 				       .keep = o->keep,
 				       .timeout_ms = o->timeout_ms,
 				       .policy = o->policy,

@@ -33,6 +33,7 @@ enum {
 	KEY_TIMEOUT,
 	KEY_POLICY,
 	KEY_DRYRUN,
+	KEY_NOINJECT,
 	KEY_COPYLIMIT,
 	KEY_FILEPOLICY,
 	KEY_CHECK,
@@ -79,6 +80,8 @@ static const struct opt opts[] = {
 	{"timeout", KEY_TIMEOUT, C, "SECONDS", NULL, "Give up when the processes do not stand still by then (10)"},
 	{"policy", KEY_POLICY, C, "wait|skip|abort", "wait skip abort",
 	 "When a process cannot be stopped at once: wait until the timeout, come back later, or fail"},
+	{"no-inject", KEY_NOINJECT, C, NULL, NULL,
+	 "Refuse processes that were started without libckpt instead of bringing it in"},
 	{"dry-run", KEY_DRYRUN, C, NULL, NULL, "Say what would fail and write nothing"},
 	{"copy-limit", KEY_COPYLIMIT, C, "SIZE", NULL, "Save the content of open files up to SIZE (64M)"},
 	{"file-policy", KEY_FILEPOLICY, C, "GLOB=ACTION", NULL,
@@ -302,6 +305,9 @@ static void parse_value(struct argp_state *st, struct ckpti_cmd_opts *o, int key
 		break;
 	case KEY_POLICY:
 		o->policy = (enum ckpti_policy)parse_word(st, "--policy", arg, "wait skip abort");
+		break;
+	case KEY_NOINJECT:
+		o->prepared_only = true;
 		break;
 	case KEY_COPYLIMIT:
 		if (ckpti_text_size(arg, &o->copy_limit) < 0)

@@ -147,11 +147,13 @@ __attribute__((noreturn)) static void child(const struct ckpti_node *n, const st
 	if (mkdir(pins, 0700) < 0 && errno != EEXIST)
 		child_fails("cannot make '%s': %s", pins, strerror(errno));
 
+	/* Who is not prepared has been named; nothing of a step is traced. */
 	argv = command(n, t,
 		       (char *[]){cpr,
 				  (char *)"-c",
 				  (char *)"-f",
 				  (char *)"-q",
+				  (char *)"--no-inject",
 				  (char *)(n->round.kill ? "-k" : "-g"),
 				  (char *)"--api-result",
 				  result_fd,

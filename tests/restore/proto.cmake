@@ -3,7 +3,7 @@
 add_library(proto_plugin SHARED proto_plugin_lib.c)
 target_link_libraries(proto_plugin PRIVATE ckpt_flags ckpt)
 ckpt_restore_test(proto_plugin LIBS proto_plugin VARIANTS kill cont twice reboot)
-ckpt_restore_test(proto_eintr VARIANTS kill twice reboot user)
+ckpt_restore_test(proto_eintr VARIANTS kill twice reboot user bare)
 ckpt_restore_test(proto_eintr_sysv PROGRAM proto_eintr ARGS sysv VARIANTS cont)
 
 add_executable(restore.proto_prog proto_prog.c t.c)
@@ -11,7 +11,7 @@ target_link_libraries(restore.proto_prog PRIVATE ckpt_flags ckpt)
 add_executable(restore.proto_static proto_static.c)
 target_link_libraries(restore.proto_static PRIVATE ckpt_flags)
 target_link_options(restore.proto_static PRIVATE -static)
-foreach(name hold second_knock stolen stopped vfork static own_use own_use_raw handlers create_self
+foreach(name hold second_knock stolen stopped vfork static injected own_use own_use_raw handlers create_self
     call_self signal_meanwhile)
   foreach(who root user)
     set(test restore.protocol.${name}.${who})

@@ -13,6 +13,7 @@
 #include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -565,7 +566,8 @@ static int judge(const struct call *c)
 		good &= c->took_ms >= SLEEP_MS - 5;
 	if (c->kind == REAL)
 		good &= c->real_ms >= SLEEP_MS - 5;
-	if (c->kind == TIMED)
+	/* Without the wrapped calls what is left of a time is not known: it begins anew. */
+	if (c->kind == TIMED && getenv("LD_PRELOAD"))
 		good &= c->took_ms <= SLEEP_MS + SLACK_MS;
 	if (!good)
 		(void)fprintf(stderr, "%s returned %ld after %ld ms: %s\n", c->name, c->ret,

@@ -214,29 +214,6 @@ static void make_stopped(void)
 	t_check(waitpid(child, NULL, WUNTRACED) == child, "the child does not stop");
 }
 
-static void exec_without(void)
-{
-	char *argv[] = {(char *)(uintptr_t) "sleep", (char *)(uintptr_t) "60", NULL};
-	char *envp[] = {NULL};
-
-	(void)execve("/bin/sleep", argv, envp);
-	_exit(1);
-}
-
-static void make_bare(void)
-{
-	char path[64], comm[16];
-
-	child = t_sys(fork());
-	if (child == 0)
-		exec_without();
-	(void)snprintf(path, sizeof(path), "/proc/%d/comm", child);
-	for (int i = 0; t_read_file(path, comm, 5) != 5 || memcmp(comm, "sleep", 5) != 0; i++) {
-		t_check(i < 1000, "/bin/sleep does not start");
-		t_sleep_ms(2);
-	}
-}
-
 static void *end_main(void *arg)
 {
 	(void)pthread_join(*(pthread_t *)arg, NULL);
@@ -376,7 +353,6 @@ const struct refused refused_processes[] = {
 	{"process of another user", "belongs to another user", make_other_user, after_child, 1, 4},
 	{"process that hides itself", "asked not to be dumped", make_undumpable, after_child, 0, 4},
 	{"stopped process", "is stopped", make_stopped, after_child, 0, 1},
-	{"process without libckpt", "has no libckpt", make_bare, after_child, 0, 4},
 	{"main thread has ended", "its main thread has ended", make_mainless, after_child, 0, 4},
 	{"changed root directory", "has changed its root directory", make_chroot, after_child, 1,
 	 4},

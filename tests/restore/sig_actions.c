@@ -79,6 +79,9 @@ int main(void)
 	t_ready();
 
 	read_all(after);
+	/* An agent that had to be brought in stays in a restarted program; libckpt.so is there already. */
+	if (!getenv("LD_PRELOAD"))
+		before[SIGRTMAX - 3] = after[SIGRTMAX - 3];
 	for (int sig = 1; sig <= 64; sig++)
 		t_check(memcmp(&before[sig - 1], &after[sig - 1], sizeof(*before)) == 0,
 			"signal %d: handler %#lx flags %#lx mask %#lx, were %#lx %#lx %#lx", sig,

@@ -78,7 +78,7 @@ static void handler(int sig, siginfo_t *si, void *ucv)
 	errno = saved;
 }
 
-void ckpti_agent_start(const struct ckpti_agent_host *host)
+int ckpti_agent_start(const struct ckpti_agent_host *host)
 {
 	uint64_t own = 1ULL << (host->signo - 1);
 	struct sigaction sa, own_sa;
@@ -99,6 +99,7 @@ void ckpti_agent_start(const struct ckpti_agent_host *host)
 	if (syscall(SYS_rt_sigaction, host->signo, &ka, NULL, sizeof(own)) < 0)
 		abort();
 	(void)syscall(SYS_rt_sigprocmask, SIG_UNBLOCK, &own, NULL, sizeof(own));
+	return 0;
 }
 
 int t_signo(void)

@@ -72,8 +72,9 @@ struct ckpti_agent {
 
 extern struct ckpti_agent ckpti_agent;
 
-/* Install the handler and open SIGCKPT in the calling thread.  Once per process image. */
-void ckpti_agent_start(const struct ckpti_agent_host *host);
+/* Install the handler and open SIGCKPT in the calling thread.  Once per process image.  0 or -errno: then
+ * nothing is changed. */
+int ckpti_agent_start(const struct ckpti_agent_host *host);
 
 /* A SIGCKPT of somebody else's that the program has no handler for (uc: of the handler): the system call
  * that it interrupted is repeated, as if nothing had come. */

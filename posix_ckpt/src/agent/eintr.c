@@ -116,8 +116,12 @@ void agent_eintr_hide(ucontext_t *uc, const struct ckpti_siginfo *si, struct age
 	if (ret->flag) {
 		*ret->flag = 1;
 	} else {
-		nr = known && si->sys_ip == (uint32_t)arch_uc_ip(uc) ? si->sys_nr
-								     : arch_uc_decode_nr(uc);
+		/* A call that was stopped and continued before is in restart_syscall, which repeats
+		 * nothing once a handler has run. */
+		nr = known && si->sys_ip == (uint32_t)arch_uc_ip(uc) &&
+				     si->sys_nr != __NR_restart_syscall
+			     ? si->sys_nr
+			     : arch_uc_decode_nr(uc);
 		if (nr < 0) {
 			__atomic_add_fetch(&agent_state.lost, 1, __ATOMIC_RELAXED);
 			return;

@@ -186,33 +186,36 @@ void ckpti_agent_overlook(void *uc)
 	agent_eintr_settle(uc, &hide);
 }
 
-void ckpti_agent_start(const struct ckpti_agent_host *host)
+int ckpti_agent_start(const struct ckpti_agent_host *host)
 {
 	struct ckpti_ksigaction sa;
 	uint64_t mask;
-	long page;
+	long page, r;
 
 	page = sys(mmap, 0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (page < 0)
-		return;
-	if (sys(madvise, page, 4096, MADV_WIPEONFORK) < 0) {
-		(void)sys(munmap, page, 4096);
-		return;
-	}
-	agent_state.wipe = (uint8_t *)page;
-	*agent_state.wipe = WIPE_OWN;
-	agent_state.sock = -1;
-	ckpti_agent.pid = (int32_t)sys(getpid);
-	ckpti_agent.host = *host;
+		return (int)page;
 	memset(&sa, 0, sizeof(sa));
 	sa.handler = (uint64_t)handler;
 	sa.flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART | CKPTI_SA_RESTORER;
 	sa.restorer = (uint64_t)agent_sigreturn;
 	sa.mask = ~0ULL;
-	if (sys(rt_sigaction, host->signo, &sa, 0, 8) < 0)
-		return;
+	r = sys(madvise, page, 4096, MADV_WIPEONFORK);
+	if (r == 0) {
+		agent_state.wipe = (uint8_t *)page;
+		*agent_state.wipe = WIPE_OWN;
+		agent_state.sock = -1;
+		ckpti_agent.pid = (int32_t)sys(getpid);
+		ckpti_agent.host = *host;
+		r = sys(rt_sigaction, host->signo, &sa, 0, 8);
+	}
+	if (r < 0) {
+		(void)sys(munmap, page, 4096);
+		return (int)r;
+	}
 	mask = 1ULL << (host->signo - 1);
 	(void)sys(rt_sigprocmask, SIG_UNBLOCK, &mask, 0, 8);
+	return 0;
 }
 
 /* Out of the restorer's memory, in place of that of the life before. */

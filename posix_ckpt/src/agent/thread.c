@@ -8,7 +8,22 @@
 #include "agent/agent_private.h"
 #include "agent/mem.h"
 
-#define RSEQ_SIG 0x53053053U
+#define RSEQ_SIG        0x53053053U
+#define RSEQ_LEN        32 /* what the C library registers */
+#define RSEQ_UNREGISTER 1
+
+/* A thread that has just been made may not have registered it yet, and would fail to after a restart.
+ * The kernel tells only who tries. */
+static void save_rseq(struct ckpti_e_thread *t, uint64_t area)
+{
+	if (sys(rseq, area, RSEQ_LEN, 0, RSEQ_SIG) == 0) {
+		(void)sys(rseq, area, RSEQ_LEN, RSEQ_UNREGISTER, RSEQ_SIG);
+		return;
+	}
+	t->rseq = area;
+	t->rseq_len = RSEQ_LEN;
+	t->rseq_sig = RSEQ_SIG;
+}
 
 void agent_thread_save(struct ckpti_e_thread *t, uint64_t uc)
 {
@@ -33,9 +48,6 @@ void agent_thread_save(struct ckpti_e_thread *t, uint64_t uc)
 	r = sys(getpriority, 0, 0); /* the raw call answers 20 - nice */
 	t->nice = r > 0 ? 20 - (int32_t)r : 0;
 	(void)sys(sched_getaffinity, 0, sizeof(t->affinity), t->affinity);
-	if (ckpti_agent.host.rseq_size) {
-		t->rseq = t->fs_base + (uint64_t)ckpti_agent.host.rseq_offset;
-		t->rseq_len = 32; /* what the C library registers */
-		t->rseq_sig = RSEQ_SIG;
-	}
+	if (ckpti_agent.host.rseq_size)
+		save_rseq(t, t->fs_base + (uint64_t)ckpti_agent.host.rseq_offset);
 }

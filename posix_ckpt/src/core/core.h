@@ -45,6 +45,7 @@ struct ckpti_create_req {
 	bool force;           /* -f */
 	bool kill;            /* -k: end the targets after the commit */
 	bool upgrade;         /* -u: keep copies of executables and libraries */
+	bool prepared_only;   /* leave processes alone that were started without libckpt */
 	bool dryrun;          /* stop, capture nothing, say what would fail */
 	unsigned keep;        /* generations to keep, 0: 1 */
 	const uint64_t *hold; /* generations to keep besides */

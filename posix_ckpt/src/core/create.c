@@ -481,6 +481,8 @@ static int checkpoint(struct ckpti_set *set, struct ckpti_store *store,
 		if (req->kill)
 			r = end_targets(set, ret, err);
 	}
+	if (r < 0 || !req->kill)
+		ckpti_set_withdraw(set);
 	ckpti_snap_done(&s);
 	return r;
 }

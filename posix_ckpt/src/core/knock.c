@@ -10,41 +10,20 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <linux/kcmp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "agent/agent.h"
 #include "core/set.h"
+#include "core/tracee.h"
 
-#define STOP_LIMIT_MS 100 /* for a thread to reach the border of the kernel */
-#define MANY_TIMES    5   /* who takes the signal so often without coming in is not our handler */
-
-/* Calls fn for each live thread until it returns non-zero; that value. */
-static int each_thread(int pid, int (*fn)(void *arg, const struct ckpti_procinfo *t), void *arg)
-{
-	struct ckpti_procinfo t;
-	char dir[64];
-	int *tids = NULL;
-	size_t n = 0;
-	int r = 0;
-
-	(void)snprintf(dir, sizeof(dir), "/proc/%d/task", pid);
-	if (ckpti_procfs_numbers(dir, &tids, &n) < 0)
-		return 0;
-	for (size_t i = 0; i < n && !r; i++)
-		if (ckpti_procfs_read(tids[i], &t) == 0 && t.state != 'Z' && t.state != 'X')
-			r = fn(arg, &t);
-	free(tids);
-	return r;
-}
+#define MANY_TIMES 5 /* who takes the signal so often without coming in is not our handler */
 
 /* What the thread is in rides along, so that its handler can repeat an interrupted call. */
 static void add_syscall(int tid, siginfo_t *info)
@@ -64,7 +43,7 @@ static void add_syscall(int tid, siginfo_t *info)
 	memcpy((char *)info + 44, &low, sizeof(low));
 }
 
-static int queue(const struct ckpti_set *set, struct ckpti_member *m, int tid, int code)
+int ckpti_set_signal(const struct ckpti_set *set, struct ckpti_member *m, int tid, int code)
 {
 	siginfo_t info;
 
@@ -106,52 +85,13 @@ int ckpti_set_knock(struct ckpti_set *set, struct ckpti_member *m, int code)
 {
 	struct search s = {.bit = 1ULL << (set->signo - 1)};
 
-	(void)each_thread(m->info.pid, search_one, &s);
+	(void)ckpti_each_thread(m->info.pid, search_one, &s);
 	if (s.waiting)
 		return 0;
-	return s.open ? queue(set, m, s.open, code) : -EAGAIN;
+	return s.open ? ckpti_set_signal(set, m, s.open, code) : -EAGAIN;
 }
 
 /* ---- the second --------------------------------------------------------------------------- */
-
-/* Stopped at the border of the kernel, or not within the limit: then it stays ours until it is, or
- * until we end.  What it returns is a signal that the thread was about to take, and that we have to
- * give back to it, 0: none; -errno. */
-static int stop_thread(int tid)
-{
-	struct timespec step = {.tv_nsec = 1000000};
-	int status;
-
-	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0)
-		return -errno;
-	for (int ms = 0; ms < STOP_LIMIT_MS; ms++) {
-		if (waitpid(tid, &status, __WALL | WNOHANG) == tid) {
-			if (!WIFSTOPPED(status))
-				return -ESRCH;
-			return status >> 16 == PTRACE_EVENT_STOP ? 0 : WSTOPSIG(status);
-		}
-		(void)nanosleep(&step, NULL);
-	}
-	return -ETIMEDOUT;
-}
-
-static int shares_memory(const struct ckpti_procinfo *p)
-{
-	return syscall(SYS_kcmp, p->pid, p->ppid, KCMP_VM, 0, 0) == 0;
-}
-
-/* Between the wrapper of an exec and the exec itself the signal must stay closed, that is what keeps
- * the program alive: in the call, and in a vfork child, which is on its way to one. */
-static int near_exec(const struct ckpti_procinfo *t, const struct ckpti_procinfo *p)
-{
-	char *text = ckpti_procfs_slurp(t->pid, "syscall", NULL);
-	int nr = -1;
-
-	if (text)
-		(void)sscanf(text, "%d", &nr);
-	free(text);
-	return nr == SYS_execve || nr == SYS_execveat || shares_memory(p);
-}
 
 struct second {
 	struct ckpti_set *set;
@@ -161,6 +101,8 @@ struct second {
 	struct ckpti_procinfo shut; /* keeps it closed, and may not be traced; pid 0: none */
 };
 
+/* Between the wrapper of an exec and the exec itself the signal must stay closed: that is what keeps the
+ * program alive. */
 static int open_one(void *arg, const struct ckpti_procinfo *t)
 {
 	struct second *s = arg;
@@ -169,14 +111,14 @@ static int open_one(void *arg, const struct ckpti_procinfo *t)
 	long taken;
 
 	if (!(t->sig_blocked & s->bit) || (t->state != 'S' && t->state != 'R') ||
-	    (!s->request && !(t->sig_pending & s->bit)) || near_exec(t, &s->m->info))
+	    (!s->request && !(t->sig_pending & s->bit)) || ckpti_near_exec(t, &s->m->info))
 		return 0;
 	if (t->tracer != getpid() && ptrace(PTRACE_SEIZE, t->pid, NULL, NULL) < 0) {
 		if (errno == EPERM)
 			s->shut = *t;
 		return 0;
 	}
-	taken = stop_thread(t->pid);
+	taken = ckpti_tracee_stop(t->pid);
 	if (taken < 0)
 		return 0;
 	/* It stands: what is read now holds until it is let go. */
@@ -184,7 +126,7 @@ static int open_one(void *arg, const struct ckpti_procinfo *t)
 	    ptrace(PTRACE_GETSIGMASK, t->pid, sizeof(mask), &mask) == 0) {
 		mask &= ~s->bit;
 		if (!(now.sig_pending & s->bit))
-			(void)queue(s->set, s->m, t->pid, CKPTI_SI_REQUEST);
+			(void)ckpti_set_signal(s->set, s->m, t->pid, CKPTI_SI_REQUEST);
 		(void)ptrace(PTRACE_SETSIGMASK, t->pid, sizeof(mask), &mask);
 		s->request = 0;
 	}
@@ -201,9 +143,9 @@ int ckpti_set_knock_again(struct ckpti_set *set, struct ckpti_member *m, struct 
 	struct second s = {.set = set, .m = m, .bit = 1ULL << (set->signo - 1)};
 	struct search first = {.bit = s.bit};
 
-	(void)each_thread(m->info.pid, search_one, &first);
+	(void)ckpti_each_thread(m->info.pid, search_one, &first);
 	s.request = !first.open && !m->asked;
-	(void)each_thread(m->info.pid, open_one, &s);
+	(void)ckpti_each_thread(m->info.pid, open_one, &s);
 	/* No waiting will help. */
 	if (s.shut.pid)
 		return ckpti_err_obj(
@@ -223,7 +165,7 @@ static int sleeps(void *arg, const struct ckpti_procinfo *t)
 
 int ckpti_set_sleeps(const struct ckpti_member *m)
 {
-	return each_thread(m->info.pid, sleeps, NULL);
+	return ckpti_each_thread(m->info.pid, sleeps, NULL);
 }
 
 /* ---- who is missing ----------------------------------------------------------------------- */
@@ -253,7 +195,8 @@ static int look_for_missing(void *arg, const struct ckpti_procinfo *t)
 static bool has_vfork_child(const struct ckpti_set *set, const struct ckpti_member *m)
 {
 	for (size_t i = 0; i < set->n; i++)
-		if (set->member[i].info.ppid == m->info.pid && shares_memory(&set->member[i].info))
+		if (set->member[i].info.ppid == m->info.pid &&
+		    ckpti_shares_memory(&set->member[i].info))
 			return true;
 	return false;
 }
@@ -265,7 +208,7 @@ static const char *reason(const struct ckpti_set *set, const struct ckpti_member
 		return "holds checkpoints off (ckpt_hold)";
 	if (t->state == 'T')
 		return "is stopped; send it SIGCONT first";
-	if (shares_memory(&m->info))
+	if (ckpti_shares_memory(&m->info))
 		return "was made by vfork() and executes no program";
 	if (t->state == 'D' && has_vfork_child(set, m))
 		return "waits for its child of vfork(), which executes no program";
@@ -288,7 +231,7 @@ int ckpti_set_tell_missing(const struct ckpti_set *set, const struct ckpti_membe
 	const struct ckpti_procinfo *t = &m->info;
 	char *wchan;
 
-	(void)each_thread(m->info.pid, look_for_missing, &s);
+	(void)ckpti_each_thread(m->info.pid, look_for_missing, &s);
 	if (s.has_it.pid)
 		t = &s.has_it;
 	else if (s.outside.pid)

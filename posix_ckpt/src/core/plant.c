@@ -170,7 +170,8 @@ static int plant(int pid, struct ckpti_plan *p, struct ckpti_err *err)
 {
 	uint64_t code = page_up((uint64_t)(ckpti_restorer_blob_end - ckpti_restorer_blob));
 	uint64_t stacks = page_up(p->nthread * CKPTI_PLAN_STACK + 65536);
-	uint64_t park = 0, size, hole, vdso, vdso_len = 0, plan_at;
+	uint64_t park = 0, size, hole, vdso, vdso_len = 0, insn, plan_at;
+	int late = 0; /* it ends or runs with the tree: SIGSTOP has no meaning yet */
 	struct ckpti_plan_thread *t = (void *)((uint8_t *)p + p->thread);
 	struct ckpti_map *map = NULL;
 	size_t nmap = 0;
@@ -193,7 +194,10 @@ static int plant(int pid, struct ckpti_plan *p, struct ckpti_err *err)
 		return r;
 	if (!hole || !vdso)
 		return ckpti_err(err, -ENOMEM, "no room for the restorer in process %d", pid);
-	got = arch_remote_syscall(pid, vdso, vdso_len, SYS_mmap, hole, size,
+	insn = arch_find_syscall(pid, vdso, vdso_len);
+	if (!insn)
+		return ckpti_err(err, -ENOEXEC, "the vdso of process %d has no system call", pid);
+	got = arch_remote_syscall(pid, insn, &late, SYS_mmap, hole, size,
 				  PROT_READ | PROT_WRITE | PROT_EXEC,
 				  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 	if ((uint64_t)got != hole)

@@ -190,6 +190,7 @@ static void parse_status(const char *text, struct ckpti_procinfo *p)
 	p->no_new_privs = (int)number(text, "NoNewPrivs:", 10);
 	p->umask = (uint32_t)number(text, "Umask:", 8);
 	p->sig_pending = number(text, "SigPnd:", 16);
+	p->sig_shared = number(text, "ShdPnd:", 16);
 	p->sig_blocked = number(text, "SigBlk:", 16);
 	p->sig_ignored = number(text, "SigIgn:", 16);
 	p->sig_caught = number(text, "SigCgt:", 16);

@@ -33,6 +33,7 @@ struct ckpti_procinfo {
 	int no_new_privs;
 	uint32_t umask;
 	uint64_t sig_pending; /* of the thread itself */
+	uint64_t sig_shared;  /* of the process */
 	uint64_t sig_blocked, sig_ignored, sig_caught;
 	uint64_t cap_inh, cap_prm, cap_eff, cap_bnd, cap_amb;
 };

@@ -114,8 +114,10 @@ void ckpti_set_kill(struct ckpti_set *set)
 void ckpti_set_done(struct ckpti_set *set, int error, uint64_t generation)
 {
 	ckpti_set_resume(set, error, generation);
-	for (size_t i = 0; i < set->n; i++)
+	for (size_t i = 0; i < set->n; i++) {
 		member_done(&set->member[i]);
+		free(set->member[i].shut);
+	}
 	free(set->member);
 	set->member = NULL;
 	set->n = 0;
@@ -339,6 +341,7 @@ static void drop_gone(struct ckpti_set *set, const struct snapshot *s)
 
 		if (j == s->n || !s->in[j] || s->p[j].start_time != m->info.start_time) {
 			member_done(m);
+			free(m->shut);
 			continue;
 		}
 		m->info = s->p[j];
@@ -395,14 +398,28 @@ int ckpti_set_scan(struct ckpti_set *set, struct ckpti_err *err)
 
 /* ---- may it be signalled? ----------------------------------------------------------------- */
 
-/* 1, 0, or -EACCES when its mappings may not be looked at. */
-static int has_agent(int pid)
+/* 0, or -EACCES when its mappings may not be looked at. */
+static int find_agent(struct ckpti_member *m, bool catches)
 {
-	char *text = ckpti_procfs_slurp(pid, "maps", NULL);
-	int r = text ? strstr(text, "/libckpt.so") != NULL : errno == EACCES ? -EACCES : 0;
+	char *text = ckpti_procfs_slurp(m->info.pid, "maps", NULL);
+	int r = text || errno != EACCES ? 0 : -EACCES;
 
+	m->agent = CKPTI_AGENT_NONE;
+	if (text && catches && strstr(text, "/libckpt.so"))
+		m->agent = CKPTI_AGENT_LIBRARY;
+	else if (text && catches && (m->agent_at = ckpti_inject_find(m->info.pid, text)) != 0)
+		m->agent = CKPTI_AGENT_PLANTED;
 	free(text);
 	return r;
+}
+
+/* Will it start an agent by itself, as all do that cpr run has started? */
+static bool is_prepared(int pid)
+{
+	char text[4096];
+
+	return ckpti_procfs_environ(pid, "LD_PRELOAD", text, sizeof(text)) == 1 &&
+	       strstr(text, "libckpt.so");
 }
 
 /* Its end, or an exec and the start of the agent in the new program: it takes a moment. */
@@ -415,11 +432,18 @@ static int in_transit(struct ckpti_member *m, uint64_t limit_ns)
 	return now - m->bare_ns < limit_ns;
 }
 
+static int tracer_of_ours(void)
+{
+	struct ckpti_procinfo self = {.pid = getpid()};
+
+	return ckpti_procfs_status(&self) == 0 ? self.tracer : 0;
+}
+
 int ckpti_set_eligible(struct ckpti_set *set, struct ckpti_member *m, struct ckpti_err *err)
 {
 	const struct ckpti_procinfo *p = &m->info;
 	uint64_t bit = 1ULL << (set->signo - 1);
-	int pid = p->pid, agent;
+	int pid = p->pid;
 
 	if (p->uid[0] != p->uid[1] || p->uid[0] != p->uid[2])
 		return ckpti_err_obj(
@@ -437,6 +461,8 @@ int ckpti_set_eligible(struct ckpti_set *set, struct ckpti_member *m, struct ckp
 		return ckpti_err_obj(
 			err, -EPERM, pid, p->comm,
 			"is traced by process %d (debugger or strace): detach it first", p->tracer);
+	if (pid == tracer_of_ours())
+		return ckpti_err_obj(err, -EPERM, pid, p->comm, "traces cpr itself");
 	if (p->state == 'Z')
 		return in_transit(m, ckpti_set_sleeps(m) ? BARE_LIMIT_NS : ENDING_LIMIT_NS)
 			       ? -EAGAIN
@@ -445,24 +471,20 @@ int ckpti_set_eligible(struct ckpti_set *set, struct ckpti_member *m, struct ckp
 	if (p->seccomp)
 		return ckpti_err_obj(err, -ENOTSUP, pid, p->comm,
 				     "has a seccomp filter, which cannot be read back");
-	agent = p->sig_caught & bit ? has_agent(pid) : 0;
-	if (agent < 0)
+	if (find_agent(m, p->sig_caught & bit) < 0)
 		return ckpti_err_obj(err, -EPERM, pid, p->comm,
 				     "asked not to be dumped (PR_SET_DUMPABLE): respected");
-	if (agent) {
+	if (m->agent == CKPTI_AGENT_NONE) {
+		if (is_prepared(pid) && in_transit(m, BARE_LIMIT_NS))
+			return -EAGAIN;
+		if (set->req->prepared_only)
+			return ckpti_err_obj(err, -ENOLINK, pid, p->comm,
+					     "has no libckpt (static, setuid or started without "
+					     "'cpr run')");
+	} else {
 		m->bare_ns = 0;
-		return m->looked_around ? 0 : ckpti_surroundings_check(set, m, err);
 	}
-	if (in_transit(m, BARE_LIMIT_NS))
-		return -EAGAIN;
-	if (p->sig_caught & bit)
-		return ckpti_err_obj(err, -ENOLINK, pid, p->comm,
-				     "handles signal %d itself and has no libckpt; start it with "
-				     "'cpr run'",
-				     set->signo);
-	return ckpti_err_obj(err, -ENOLINK, pid, p->comm,
-			     "has no libckpt (static, setuid or started without 'cpr run'): it "
-			     "cannot be checkpointed");
+	return m->looked_around ? 0 : ckpti_surroundings_check(set, m, err);
 }
 
 /* ---- the muster --------------------------------------------------------------------------- */
@@ -494,6 +516,16 @@ static int knock_all(struct ckpti_set *set, struct ckpti_err *err)
 			continue;
 		if (r < 0)
 			return r;
+		if (m->agent != CKPTI_AGENT_LIBRARY) {
+			r = ckpti_set_inject(set, m, err);
+			if (r == 0) {
+				m->state = CKPTI_MEMBER_KNOCKED;
+				m->knock_ns = ckpti_now_ns();
+			} else if (r != -EAGAIN) {
+				return r;
+			}
+			continue;
+		}
 		if (!m->silent_ns || m->held)
 			m->silent_ns = now;
 		if (ckpti_set_knock(set, m, CKPTI_SI_REQUEST) == 0) {

@@ -29,6 +29,12 @@ enum ckpti_member_state {
 	CKPTI_MEMBER_ZOMBIE,
 };
 
+enum ckpti_member_agent {
+	CKPTI_AGENT_NONE,    /* it was started without libckpt */
+	CKPTI_AGENT_LIBRARY, /* libckpt.so is loaded */
+	CKPTI_AGENT_PLANTED, /* brought in by inject.c, now or in a former life */
+};
+
 struct ckpti_member {
 	struct ckpti_procinfo info;
 	enum ckpti_member_state state;
@@ -44,6 +50,11 @@ struct ckpti_member {
 	bool prepared;
 	bool looked_around; /* its surroundings have been found usual */
 	bool held;          /* said that it holds checkpoints off */
+	enum ckpti_member_agent agent;
+	uint64_t agent_at; /* where the one is that was brought in */
+	bool planted;      /* that was in this round */
+	int *shut;         /* threads that it has opened the signal in */
+	size_t nshut;
 };
 
 struct ckpti_set {
@@ -74,6 +85,16 @@ int ckpti_set_prepare(struct ckpti_set *set, struct ckpti_err *err);
 int ckpti_set_knock(struct ckpti_set *set, struct ckpti_member *m, int code);
 /* At one that stays silent: open the signal in threads that keep it closed.  -EPERM: that is forbidden. */
 int ckpti_set_knock_again(struct ckpti_set *set, struct ckpti_member *m, struct ckpti_err *err);
+/* SIGCKPT with the request `code` (CKPTI_SI_*) to thread tid. */
+int ckpti_set_signal(const struct ckpti_set *set, struct ckpti_member *m, int tid, int code);
+/* inject.c: bring the agent into a process that was started without it, if it is not there yet, and
+ * knock.  0; -EAGAIN: not at this moment; -errno. */
+int ckpti_set_inject(struct ckpti_set *set, struct ckpti_member *m, struct ckpti_err *err);
+/* Take out what this round has brought in; the processes run.  One where that is not possible keeps it:
+ * it does no harm. */
+void ckpti_set_withdraw(struct ckpti_set *set);
+/* Where the agent is that was brought into process pid, 0: nowhere. */
+uint64_t ckpti_inject_find(int pid, const char *maps);
 /* Does any thread of m sleep?  In a process that ends none does. */
 int ckpti_set_sleeps(const struct ckpti_member *m);
 /* The deadline has passed: say which thread of m did not come in, and why.  Returns code. */

@@ -103,7 +103,7 @@ __attribute__((constructor(101))) static void load(int argc, char **argv, char *
 	find_rseq(&host);
 	ckpti_agent.set_id = parse_set(get(envp, "CKPT_SET"));
 	ckpti_wrap_start(host.signo);
-	ckpti_agent_start(&host);
+	(void)ckpti_agent_start(&host);
 out:
 	errno = saved;
 }

@@ -5,6 +5,7 @@
 
 #include <elf.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/ptrace.h>
@@ -12,13 +13,16 @@
 #include <sys/user.h>
 #include <sys/wait.h>
 
-#define ARCH_TASK_SIZE 0x7ffffffff000UL
+#define ERESTART_RESTARTBLOCK 516 /* the kernel's own */
+#define ARCH_TASK_SIZE        0x7ffffffff000UL
 
 static inline int arch_get_regs(int pid, struct user_regs_struct *regs)
 {
 	struct iovec iov = {.iov_base = regs, .iov_len = sizeof(*regs)};
 
-	return ptrace(PTRACE_GETREGSET, pid, NT_PRSTATUS, &iov) < 0 ? -errno : 0;
+	if (ptrace(PTRACE_GETREGSET, pid, NT_PRSTATUS, &iov) < 0)
+		return -errno;
+	return iov.iov_len == sizeof(*regs) ? 0 : -ENOEXEC; /* a 32-bit program */
 }
 
 static inline int arch_set_regs(int pid, struct user_regs_struct *regs)
@@ -44,14 +48,30 @@ static inline uint64_t arch_find_syscall(int pid, uint64_t code, uint64_t len)
 	return 0;
 }
 
-static inline long arch_remote_syscall(int pid, uint64_t code, uint64_t len, long nr, uint64_t a,
+/* To the next border of a system call.  A SIGSTOP that comes meanwhile is the only signal that cannot be
+ * kept away: it is noted and sent again by the caller. */
+static inline int arch_to_syscall(int pid, int *late)
+{
+	int status;
+
+	do {
+		if (ptrace(PTRACE_SYSCALL, pid, NULL, 0) < 0 || waitpid(pid, &status, __WALL) < 0)
+			return -errno;
+		if (!WIFSTOPPED(status))
+			return -ECHILD;
+		if (WSTOPSIG(status) == SIGSTOP && status >> 16 == 0)
+			*late = SIGSTOP;
+	} while (WSTOPSIG(status) != (SIGTRAP | 0x80));
+	return 0;
+}
+
+static inline long arch_remote_syscall(int pid, uint64_t insn, int *late, long nr, uint64_t a,
 				       uint64_t b, uint64_t c, uint64_t d, int64_t e, uint64_t f)
 {
-	uint64_t insn = arch_find_syscall(pid, code, len);
 	struct user_regs_struct old, regs;
-	int status, r;
+	int r;
 
-	r = insn ? arch_get_regs(pid, &old) : -ENOEXEC;
+	r = arch_get_regs(pid, &old);
 	if (r < 0)
 		return r;
 	regs = old;
@@ -65,17 +85,88 @@ static inline long arch_remote_syscall(int pid, uint64_t code, uint64_t len, lon
 	regs.r8 = (uint64_t)e;
 	regs.r9 = f;
 	r = arch_set_regs(pid, &regs);
-	if (r < 0)
-		return r;
-	if (ptrace(PTRACE_SINGLESTEP, pid, NULL, 0) < 0 || waitpid(pid, &status, __WALL) < 0)
-		return -errno;
-	if (!WIFSTOPPED(status))
-		return -ECHILD;
-	r = arch_get_regs(pid, &regs);
+	if (r == 0)
+		r = arch_to_syscall(pid, late);
+	if (r == 0)
+		r = arch_to_syscall(pid, late);
+	if (r == 0)
+		r = arch_get_regs(pid, &regs);
 	if (r < 0)
 		return r;
 	r = arch_set_regs(pid, &old);
 	return r < 0 ? r : (long)regs.rax;
+}
+
+static inline long arch_remote_call(int pid, uint64_t ip, uint64_t stack, int *late, uint64_t done)
+{
+	struct user_regs_struct old, regs;
+	int r;
+
+	r = arch_get_regs(pid, &old);
+	if (r < 0)
+		return r;
+	regs = old;
+	regs.orig_rax = (uint64_t)-1;
+	regs.rip = ip;
+	regs.rsp = (stack & ~15UL) - 8; /* as a call instruction leaves it */
+	regs.rbp = 0;
+	regs.eflags &= ~0x500UL; /* direction and trap flags */
+	r = arch_set_regs(pid, &regs);
+	/* Both borders of every call look alike; the last one is seen at its first. */
+	while (r == 0) {
+		r = arch_to_syscall(pid, late);
+		if (r == 0)
+			r = arch_get_regs(pid, &regs);
+		if (r == 0 && regs.orig_rax == done)
+			break;
+	}
+	if (r == 0)
+		r = arch_to_syscall(pid, late);
+	if (r < 0)
+		return r;
+	r = arch_set_regs(pid, &old);
+	return r < 0 ? r : (long)regs.rdi;
+}
+
+/*
+ * A call that only we have interrupted is repeated.  Some end with EINTR whoever wakes them.  Others the
+ * kernel would go on with by restart_syscall, which says no more which call it is: the next checkpoint
+ * could not repeat it.
+ */
+static inline int arch_repeat_call(int pid)
+{
+	struct user_regs_struct regs;
+	int r = arch_get_regs(pid, &regs);
+
+	if (r < 0 || (long)regs.orig_rax < 0 ||
+	    ((long)regs.rax != -EINTR && (long)regs.rax != -ERESTART_RESTARTBLOCK))
+		return r;
+	regs.rax = regs.orig_rax;
+	regs.orig_rax = (uint64_t)-1;
+	regs.rip -= 2;
+	return arch_set_regs(pid, &regs);
+}
+
+static inline int arch_position(int pid, uint64_t *ret_ip, uint64_t *ret_sp)
+{
+	struct user_regs_struct regs;
+	int r = arch_get_regs(pid, &regs);
+
+	if (r == 0) {
+		*ret_ip = regs.rip;
+		*ret_sp = regs.rsp;
+	}
+	return r;
+}
+
+static inline int arch_thread_pointer(int pid, uint64_t *ret)
+{
+	struct user_regs_struct regs;
+	int r = arch_get_regs(pid, &regs);
+
+	if (r == 0)
+		*ret = regs.fs_base;
+	return r;
 }
 
 static inline int arch_enter(int pid, uint64_t ip, uint64_t arg, uint64_t stack)
