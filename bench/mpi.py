@@ -1,13 +1,13 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""usage: bench/mpi.py [--blocks N] [--launches N] [--results DIR]
+"""usage: bench/mpi.py [--blocks N] [--launches N] [--realtime] [--results DIR]
 
 What the shim costs: times of MPI calls between two ranks on this machine, under the real library, under the
 shim, and under the real library with two writes of FS base for each call, which is the floor: whatever calls
 a guest makes them.  All three run at the same time and take turns, about a millisecond each
 (programs/mpi_calls.c).  CKPT_MPI is the shim's directory (build/release/lib/ckpt-mpi).  Shown are the least of
 all blocks, for other work on the machine only adds to it, and the median of the differences between
-neighbours.  On a machine with other work to do run it with chrt -r 1.
+neighbours.  --realtime keeps other work off the processors during a block.
 """
 import argparse
 import datetime
@@ -24,18 +24,18 @@ LIMIT = 300
 NATIVE, UNDER_SHIM, FLOOR = range(3)  # launches, see programs/mpi_calls.c
 
 
-def launch(program, turns, index, blocks):
+def launch(program, turns, index, options):
     env = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     return subprocess.Popen(["mpirun", "--bind-to", "core", "-np", "2", "-x",
                              f"LD_LIBRARY_PATH={SHIM if index == UNDER_SHIM else ''}", program, turns, str(index),
-                             str(blocks)], env=env, stdout=subprocess.PIPE, text=True)
+                             str(options.blocks), *["realtime"] * options.realtime], env=env, stdout=subprocess.PIPE, text=True)
 
 
-def measure(program, folder, blocks, times):
+def measure(program, folder, options, times):
     """Adds to times: {name: ([native], [shim], [floor])}."""
     with open(f"{folder}/turns", "wb") as file:
         file.write(bytes(4096))
-    runs = [launch(program, f"{folder}/turns", index, blocks) for index in (NATIVE, UNDER_SHIM, FLOOR)]
+    runs = [launch(program, f"{folder}/turns", index, options) for index in (NATIVE, UNDER_SHIM, FLOOR)]
     try:
         for index, run in enumerate(runs):
             text, _ = run.communicate(timeout=LIMIT)
@@ -54,6 +54,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[1])
     parser.add_argument("--blocks", type=int, default=200)
     parser.add_argument("--launches", type=int, default=3)
+    parser.add_argument("--realtime", action="store_true")
     parser.add_argument("--results", default=f"{ROOT}/bench/results")
     options = parser.parse_args()
     times = {}
@@ -61,7 +62,7 @@ def main():
         program = f"{folder}/mpi_calls"
         subprocess.run(["mpicc", "-O2", "-o", program, f"{ROOT}/bench/programs/mpi_calls.c"], check=True)
         for _ in range(options.launches):
-            measure(program, folder, options.blocks, times)
+            measure(program, folder, options, times)
     once = {name: times.pop(name) for name in ("load", "init", "memory")}
     result = {"time": datetime.datetime.now().isoformat(timespec="seconds"), "unit": "ns",
               "blocks": options.blocks * options.launches, "calls": {}}
