@@ -46,7 +46,7 @@
 struct ckpti_guest_thread {
 	uint64_t guest_fs; /* of the TCB that it borrows */
 	uint64_t app_fs;   /* its own */
-	int depth;         /* entered and not yet left */
+	int depth;         /* calls that may enter and have not come back */
 	int colls;         /* collective calls that it is in: shim/coll.h */
 	int tid;
 	void *parked;                    /* the guest's name for the owner of the TCB; NULL: main */
@@ -183,17 +183,15 @@ static inline void ckpti_fs_set(uint64_t fs)
 		__asm__ volatile("wrfsbase %0" : : "r"(fs) : "memory");
 }
 
-/* thread: the caller's ckpti_guest_self, read before. */
+/* thread: the caller's ckpti_guest_self, read before; its depth is not 0. */
 static inline void ckpti_guest_enter(struct ckpti_guest_thread *thread)
 {
-	thread->depth++;
 	ckpti_fs_set(thread->guest_fs);
 }
 
 static inline void ckpti_guest_leave(struct ckpti_guest_thread *thread)
 {
 	ckpti_fs_set(thread->app_fs);
-	thread->depth--;
 }
 
 #endif

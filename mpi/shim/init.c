@@ -152,9 +152,11 @@ static void flush_guest(void)
 	/* Only the thread that ends the process, and only if it has a guest's TCB. */
 	if (!loaded || !self || self->depth)
 		return;
+	self->depth++;
 	ckpti_guest_enter(self);
 	ckpti_guest_port->flush();
 	ckpti_guest_leave(self);
+	self->depth--;
 }
 
 int ckpti_mpi_load(char *const *env, struct ckpti_err *err)
