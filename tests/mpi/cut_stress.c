@@ -18,7 +18,9 @@
 #define MOST     (1 << 20)
 #define WINDOW   6 /* messages to each rank at a time */
 #define MAXRANKS 8
-#define CELLS    5000 /* of a window */
+#define CELLS    5000  /* of a window */
+#define PLACE    21000 /* bytes of a rank in the file */
+#define PLACES   64
 
 struct work {
 	MPI_Comm all, half, pair; /* overlapping: `half` are neighbours, `pair` are the others */
@@ -31,7 +33,8 @@ struct work {
 	int *fenced_at, *locked_at, *shared_at;
 	int counted; /* in `locked` and `shared`, by all ranks */
 	MPI_File file;
-	MPI_Comm inter; /* even ranks and odd ranks */
+	uint32_t places; /* in `file` that were used */
+	MPI_Comm inter;  /* even ranks and odd ranks */
 };
 
 static int seconds, threads;
@@ -405,23 +408,29 @@ static void post_and_start(struct work *w)
 	MPI_Group_free(&origin);
 }
 
+/*
+ * What is written after a checkpoint stays in the file when the program goes back to it, so that is not
+ * to be where the restored program may still be reading: each time takes another place.
+ */
 static void file(struct work *w)
 {
-	int n = 1000 + (int)draw(w, 20000), got;
+	int n = 1000 + (int)draw(w, PLACE - 1000), got;
+	MPI_Offset at =
+		(MPI_Offset)(w->places++ % PLACES * (uint32_t)w->size + (uint32_t)w->rank) * PLACE;
 	MPI_Request request;
 	MPI_Status status;
 
 	fill(w->out, seed_of(w, w->rank, 0, 11), n);
-	MPI_File_write_at_all(w->file, (MPI_Offset)w->rank * MOST, w->out, n, MPI_BYTE, &status);
+	MPI_File_write_at_all(w->file, at, w->out, n, MPI_BYTE, &status);
 	/* Others write for us: Open MPI returns here before they have. */
 	MPI_Barrier(w->all);
-	MPI_File_iread_at(w->file, (MPI_Offset)w->rank * MOST, w->in, n, MPI_BYTE, &request);
+	MPI_File_iread_at(w->file, at, w->in, n, MPI_BYTE, &request);
 	MPI_Wait(&request, &status);
 	MPI_Get_count(&status, MPI_BYTE, &got);
 	check(w, got == n, "the length of what was read");
 	look(w, w->in, seed_of(w, w->rank, 0, 11), n, "a file");
 	memset(w->in, 0, (size_t)n);
-	MPI_File_read_at_all_begin(w->file, (MPI_Offset)w->rank * MOST, w->in, n, MPI_BYTE);
+	MPI_File_read_at_all_begin(w->file, at, w->in, n, MPI_BYTE);
 	MPI_File_read_at_all_end(w->file, w->in, &status);
 	look(w, w->in, seed_of(w, w->rank, 0, 11), n, "a file that all have read");
 }

@@ -5,8 +5,10 @@ time, new lives in a new launch.  Nothing of them outlives the test.
 import glob
 import os
 import re
+import select
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -19,6 +21,63 @@ RESTART = 'exec "$0" -q -r "${1:-state}.$OMPI_COMM_WORLD_RANK"'
 
 class Failed(Exception):
     pass
+
+
+class Round:
+    """One checkpoint of some ranks, by image: none goes on before all are saved, since it might write into the
+    memory of another one."""
+
+    def __init__(self, pids, deadline):
+        self.deadline, self.parts, self.start, self.agreed = deadline, [], time.time(), 0.0
+        for image, pid in pids.items():
+            ours, theirs = socket.socketpair()
+            cpr = subprocess.Popen(
+                [CPR, "-c", "-f", "-q", "--drive", str(theirs.fileno()), "-p", str(pid), image],
+                pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT)
+            theirs.close()
+            self.parts.append((ours, cpr))
+
+    def barrier(self, word):
+        for part, _ in self.parts:
+            line = b""
+            while not line.endswith(b"\n"):
+                left = self.deadline - time.time()
+                if left < 0 or not select.select([part], [], [], left)[0]:
+                    return False
+                more = part.recv(1)
+                if not more:
+                    return False
+                line += more
+            if line.split()[0] != word:
+                return False
+        return True
+
+    def tell(self, word):
+        for part, _ in self.parts:
+            try:
+                part.sendall(word)
+            except OSError:
+                pass
+
+    def run(self):
+        """(taken, what cpr has said)"""
+        good = self.barrier(b"prepared")
+        self.agreed = time.time() - self.start
+        if good:
+            self.tell(b"go\n")
+            good = self.barrier(b"captured")
+            if good:
+                self.tell(b"go\n")
+        if not good:
+            self.tell(b"abort the other ranks cannot\n")
+        texts = []
+        for _, cpr in self.parts:
+            texts.append(cpr.communicate(timeout=30)[0].decode(errors="replace"))
+            good = good and cpr.returncode == 0
+        for part, _ in self.parts:
+            part.close()
+        return good, "".join(texts)
 
 
 class Jobs:
@@ -79,13 +138,10 @@ class Jobs:
     def checkpoint(self, pids, name="state"):
         """All ranks at the same time, as they agree on a cut."""
         self.pids += pids.values()
-        takes = [subprocess.Popen([CPR, "-c", f"{self.cwd}/{name}.{rank}", "-f", "-p", str(pid)],
-                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-                 for rank, pid in pids.items()]
-        for take in takes:
-            text = take.communicate(timeout=30)[0]
-            if take.returncode:
-                raise Failed(f"cpr -c: status {take.returncode}:\n{text}")
+        images = {f"{self.cwd}/{name}.{rank}": pid for rank, pid in pids.items()}
+        good, text = Round(images, min(self.deadline, time.time() + 30)).run()
+        if not good:
+            raise Failed(f"cpr -c:\n{text}")
 
     def kill(self, job, pids):
         for pid in pids.values():

@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""usage: talk.py STEPS: what a program in Python does with mpi4py, and a digest of all that has arrived."""
+"""usage: talk.py STEPS [SECONDS]
+
+What a program in Python does with mpi4py, and a digest of all that has arrived.  SECONDS: pause in each step.
+"""
 import hashlib
 import sys
+import time
 
 import numpy
 from mpi4py import MPI
@@ -23,19 +27,23 @@ def longest(a, b, _type):
     numpy.maximum(a, b, out=b)
 
 
-def main(steps):
+def main(steps, pause=0.0):
     if rank == 0:
         print("begin", flush=True)
     half = world.Split(rank % 2, -rank)
     other = world.Dup()
     op = MPI.Op.Create(longest, commute=True)
     column = MPI.DOUBLE.Create_vector(64, 1, 64).Commit()
-    window = MPI.Win.Allocate(8 * 64, 8, comm=world)
-    seen = numpy.frombuffer(window.tomemory(), dtype="d")
-    seen[:] = 0
+    # Open MPI 4.1 has no windows over TCP.
+    window = None
+    if world.Split_type(MPI.COMM_TYPE_SHARED).size == size:
+        window = MPI.Win.Allocate(8 * 64, 8, comm=world)
+        seen = numpy.frombuffer(window.tomemory(), dtype="d")
+        seen[:] = 0
     grid, work = numpy.random.default_rng(rank).random((64, 64)), numpy.empty(64)
     again = world.Send_init([grid, 1, column], right, 7), world.Recv_init(work, left, 7)
     for step in range(1, steps + 1):
+        time.sleep(pause)
         # Objects of Python.
         took(world.sendrecv({"step": step, "of": rank, "list": list(range(step % 50))}, right, 1, source=left))
         took(other.bcast(("from", step) if rank == step % size else None, step % size))
@@ -55,18 +63,20 @@ def main(steps):
         took(work, sums)
         grid[step % 64] = numpy.cos(grid @ work)
         # Memory of others.
-        window.Fence()
-        window.Put(grid[step % 64], right)
-        window.Fence()
-        took(seen)
+        if window:
+            window.Fence()
+            window.Put(grid[step % 64], right)
+            window.Fence()
+            took(seen)
         if step % (steps // 20) == 0:
             text = world.gather(digest.hexdigest())
             if rank == 0:
                 print("step", step, *(word[:16] for word in text), flush=True)
-    del seen
-    window.Free()
+    if window:
+        del seen
+        window.Free()
     for thing in (*again, op, column, half, other):
         getattr(thing, "Free")()
 
 
-main(int(sys.argv[1]))
+main(int(sys.argv[1]), *map(float, sys.argv[2:]))

@@ -64,11 +64,18 @@ def undisturbed(cluster, steps):
     return plain
 
 
-def submit(cluster, interval, *more):
+def submit(cluster, interval, *more, command=COMMAND):
     """A job that is restarted by itself, its output in scratch/out: its number."""
-    script = (f"{SETTINGS} srun --mpi=pmix --checkpoint={interval} --checkpoint-dir=/srv/scratch/state {' '.join(more)} "
-              f"-o /srv/scratch/out --open-mode=append {COMMAND}; echo script after srun: $?")
+    script = (f"{SETTINGS} cd /srv/scratch; srun --mpi=pmix --checkpoint={interval} --checkpoint-dir=/srv/scratch/state {' '.join(more)} "
+              f"-o /srv/scratch/out --open-mode=append {command}; echo script after srun: $?")
     return cluster.submit(script, "-N2", "-n4", "--requeue", "--open-mode=append")
+
+
+def wait_generation(cluster, job, number):
+    try:
+        cluster.wait_generation(f"state/{job}.0", number)
+    except Failure as failure:
+        raise Failure(f"{failure}; output: {read(f'{cluster.scratch}/out')[-3000:]}") from None
 
 
 def nodes(cluster, job):
