@@ -2,6 +2,7 @@
 """For tests of programs below `mpirun cpr run`: jobs of a test, checkpoints of all their ranks at the same
 time, new lives in a new launch.  Nothing of them outlives the test.
 """
+import contextlib
 import glob
 import os
 import re
@@ -145,7 +146,9 @@ class Jobs:
 
     def kill(self, job, pids):
         for pid in pids.values():
-            os.kill(pid, signal.SIGKILL)
+            # mpirun ends the others when one has ended.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.end_job(job)
 
     @staticmethod
