@@ -40,16 +40,34 @@ static bool names_pids(const char *e)
 	return false;
 }
 
+/* The value of a variable of the launch; "": it is not set.  name: with the sign of equality. */
+static const char *of_launch(const char *name)
+{
+	const char *block = ckpt_launch_environment ? ckpt_launch_environment() : NULL;
+
+	for (const char *e = block; e && *e; e += strlen(e) + 1)
+		if (strncmp(e, name, strlen(name)) == 0)
+			return e + strlen(name);
+	return "";
+}
+
+/* What all ranks of this launch have in common, and no other launch has. */
+static void name_launch(char *ret, size_t size)
+{
+	const char *space = of_launch("PMIX_NAMESPACE=");
+
+	if (*space)
+		(void)snprintf(ret, size, "%s", space);
+	else
+		(void)snprintf(ret, size, "%s.%s", of_launch("SLURM_JOB_ID="),
+			       of_launch("SLURM_STEP_ID="));
+}
+
 /* How long to wait for the other ranks of a shared window: their images may be larger. */
 static int meet_ms(void)
 {
-	static const char name[] = "CKPT_MPI_MEET_TIMEOUT=";
-	const char *block = ckpt_launch_environment ? ckpt_launch_environment() : NULL;
-	long s = 0;
+	long s = strtol(of_launch("CKPT_MPI_MEET_TIMEOUT="), NULL, 10);
 
-	for (const char *e = block; e && *e; e += strlen(e) + 1)
-		if (strncmp(e, name, sizeof(name) - 1) == 0)
-			s = strtol(e + sizeof(name) - 1, NULL, 10);
 	return s >= 1 && s <= 3600 ? (int)s * 1000 : MEET_MS;
 }
 
@@ -152,9 +170,11 @@ static void give_up(const struct ckpti_err *err)
 void ckpti_mpi_lost(void)
 {
 	struct ckpti_err err = {0};
+	char launch[256];
 
+	name_launch(launch, sizeof(launch));
 	/* Threads may look at shared windows before they call MPI. */
-	if (ckpti_mpi_segments_again(meet_ms(), &err) < 0)
+	if (ckpti_mpi_segments_again(launch, meet_ms(), &err) < 0)
 		give_up(&err);
 	lost = true;
 	ckpti_mpi_hold_back(true);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * See segment.h.  The first rank of a window makes the memory and hands its descriptor to the others, who
- * find it by an abstract socket whose name only they know: nothing is left behind by a job that is
- * killed, and process numbers, which differ between namespaces, are not needed.
+ * find it by an abstract socket: nothing is left behind by a job that is killed, and process numbers,
+ * which differ between namespaces, are not needed.  Nobody can guess the name in advance, but everybody
+ * sees it in /proc/net/unix while the ranks meet, so both sides look whose process the other one is.
  */
 #include "shim/segment.h"
 
@@ -13,6 +14,8 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -26,6 +29,7 @@
 #define STOP_MS    5000 /* between the ranks' stops */
 #define LOOK_NS    200000
 #define CONNECT_NS 5000000
+#define ANSWER_MS  5000 /* of one that has been handed the memory */
 
 /* What a rank has done, for the others to see. */
 enum state {
@@ -42,6 +46,7 @@ struct seat {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct ckpti_mpi_segment *all; /* by name, so that ranks meet in one order */
+static uint64_t life; /* of the launch that goes on with an image; 0: the first one */
 
 static int64_t now_ms(void)
 {
@@ -135,12 +140,12 @@ static socklen_t address(const struct ckpti_mpi_segment *s, struct sockaddr_un *
 	memcpy(at, prefix, sizeof(prefix) - 1);
 	at += sizeof(prefix) - 1;
 	for (int i = 0; i < 32; i++)
-		*at++ = digit[s->name[i / 16] >> 4 * (i % 16) & 15];
+		*at++ = digit[(s->name[i / 16] ^ life) >> 4 * (i % 16) & 15];
 	return (socklen_t)(at - (char *)ret);
 }
 
-/* Who knows the name, and is the same user. */
-static bool may_have(int peer)
+/* Is the other side the same user?  For one that listens: who made the socket. */
+static bool is_same_user(int peer)
 {
 	struct ucred who;
 	socklen_t len = sizeof(who);
@@ -148,7 +153,18 @@ static bool may_have(int peer)
 	return getsockopt(peer, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0 && who.uid == geteuid();
 }
 
-static void hand_out(int peer, int fd)
+/* No step on this connection takes longer than that; false: there is no time left. */
+static bool limit_to(int peer, int64_t until)
+{
+	int64_t ms = until - now_ms();
+	const struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+
+	return ms > 0 && setsockopt(peer, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)) == 0 &&
+	       setsockopt(peer, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv)) == 0;
+}
+
+/* Has it arrived?  A byte comes back: who is killed in between is not counted. */
+static bool hand_out(int peer, int fd, int64_t until)
 {
 	char byte = 0;
 	struct iovec iov = {.iov_base = &byte, .iov_len = 1};
@@ -160,32 +176,48 @@ static void hand_out(int peer, int fd)
 			     .msg_iovlen = 1,
 			     .msg_control = u.space,
 			     .msg_controllen = sizeof(u.space)};
+	ssize_t n;
 
 	u.head.cmsg_level = SOL_SOCKET;
 	u.head.cmsg_type = SCM_RIGHTS;
 	u.head.cmsg_len = CMSG_LEN(sizeof(int));
 	memcpy(CMSG_DATA(&u.head), &fd, sizeof(fd));
-	(void)sendmsg(peer, &msg, MSG_NOSIGNAL);
+	if (!limit_to(peer, until) || sendmsg(peer, &msg, MSG_NOSIGNAL) != 1)
+		return false;
+	do {
+		n = recv(peer, &byte, 1, 0);
+	} while (n < 0 && errno == EINTR && limit_to(peer, until));
+	return n == 1;
 }
 
-static int take(int s)
+/* Memory of the right size, and the answer that it is here; else negative. */
+static int take(int peer, size_t size, int64_t until)
 {
-	char byte;
+	char byte = 0;
 	struct iovec iov = {.iov_base = &byte, .iov_len = 1};
 	union {
 		struct cmsghdr head;
 		char space[CMSG_SPACE(sizeof(int))];
-	} u;
-	struct msghdr msg = {.msg_iov = &iov,
-			     .msg_iovlen = 1,
-			     .msg_control = u.space,
-			     .msg_controllen = sizeof(u.space)};
+	} u = {0};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	struct stat st;
 	int fd = -1;
+	ssize_t n;
 
-	if (recvmsg(s, &msg, MSG_CMSG_CLOEXEC) == 1 && msg.msg_controllen >= sizeof(u.head) &&
-	    u.head.cmsg_type == SCM_RIGHTS)
-		memcpy(&fd, CMSG_DATA(&u.head), sizeof(fd));
-	return fd;
+	do {
+		msg.msg_control = u.space;
+		msg.msg_controllen = sizeof(u.space);
+		n = recvmsg(peer, &msg, MSG_CMSG_CLOEXEC);
+	} while (n < 0 && errno == EINTR && limit_to(peer, until));
+	if (n != 1 || msg.msg_controllen < CMSG_LEN(sizeof(fd)) ||
+	    u.head.cmsg_level != SOL_SOCKET || u.head.cmsg_type != SCM_RIGHTS)
+		return -1;
+	memcpy(&fd, CMSG_DATA(&u.head), sizeof(fd));
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == (off_t)size &&
+	    send(peer, &byte, 1, MSG_NOSIGNAL) == 1)
+		return fd;
+	(void)close(fd);
+	return -1;
 }
 
 static int apart(const struct ckpti_mpi_segment *s, struct ckpti_err *err)
@@ -211,10 +243,9 @@ static int give(const struct ckpti_mpi_segment *s, int listener, int fd, int64_t
 		peer = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 		if (peer < 0)
 			continue;
-		if (may_have(peer)) {
-			hand_out(peer, fd);
+		ms = now_ms() + ANSWER_MS;
+		if (is_same_user(peer) && hand_out(peer, fd, ms < until ? ms : until))
 			left--;
-		}
 		(void)close(peer);
 	}
 	return 0;
@@ -258,8 +289,9 @@ static int fetch(struct ckpti_mpi_segment *s, int64_t until, struct ckpti_err *e
 		if (c < 0)
 			return ckpti_err(err, -errno, "no socket for a shared window: %s",
 					 strerror(errno));
-		if (connect(c, (struct sockaddr *)&sa, len) == 0)
-			fd = take(c);
+		if (limit_to(c, until) && connect(c, (struct sockaddr *)&sa, len) == 0 &&
+		    is_same_user(c))
+			fd = take(c, s->size, until);
 		(void)close(c);
 		if (fd >= 0)
 			break;
@@ -429,11 +461,22 @@ static bool all_are_back(void)
 	return true;
 }
 
-int ckpti_mpi_segments_again(int limit_ms, struct ckpti_err *err)
+/* FNV-1a */
+static uint64_t hash(const char *text)
+{
+	uint64_t h = 0xcbf29ce484222325ULL;
+
+	for (; *text; text++)
+		h = (h ^ (unsigned char)*text) * 0x100000001b3ULL;
+	return h;
+}
+
+int ckpti_mpi_segments_again(const char *launch, int limit_ms, struct ckpti_err *err)
 {
 	int64_t until = now_ms() + limit_ms;
 	int r = 0;
 
+	life = hash(launch);
 	for (struct ckpti_mpi_segment *s = all; r == 0 && s; s = s->next)
 		r = meet(s, until, err);
 	if (r < 0 || !all)

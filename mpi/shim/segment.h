@@ -26,7 +26,7 @@ struct ckpti_mpi_part {
 };
 
 struct ckpti_mpi_segment {
-	uint64_t name[2]; /* where its processes meet: the same on all ranks, and secret */
+	uint64_t name[2]; /* where its processes meet: the same on all ranks, and random */
 	int rank, n;      /* in the window's group */
 	char *base;       /* one state of each rank, then the parts */
 	size_t size;
@@ -51,7 +51,7 @@ int ckpti_mpi_segments_prepare(struct ckpti_err *err);
 void ckpti_mpi_segments_end(void);
 /* In signal handlers, while the threads of this process stand; after that those of all ranks. */
 int ckpti_mpi_segments_copy(void);
-/* In a new life. */
-int ckpti_mpi_segments_again(int limit_ms, struct ckpti_err *err);
+/* In a new life.  launch: its name, which keeps two new lives of one image apart. */
+int ckpti_mpi_segments_again(const char *launch, int limit_ms, struct ckpti_err *err);
 
 #endif
