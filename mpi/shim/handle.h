@@ -98,6 +98,7 @@ struct ckpti_mpi_handle {
 			struct ckpti_mpi_coll *coll; /* coll.h */
 			void *regions; /* window: what is attached to it, see remake_win.c */
 			struct ckpti_mpi_segment *segment; /* of a shared window */
+			struct ckpti_mpi_own *recurring;   /* of a communicator: see recurring.h */
 			bool fenced, shared_position;      /* window, file: see remake.h */
 		};
 		struct

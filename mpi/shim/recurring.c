@@ -6,6 +6,97 @@
 
 #include "shim/request.h"
 
+/* The communicator of one request; those of a parent are listed as they were made, alike on all ranks. */
+struct ckpti_mpi_own {
+	MPI_Comm comm;
+	int unused; /* our request is freed: set by any thread, and the last that the request does to it */
+	struct ckpti_mpi_own *next;
+};
+
+/* ---- the communicators -------------------------------------------------------------------------- */
+
+/* Which of the first n do all ranks have no use for?  mask: ours, and then that of all. */
+static int agree(MPI_Comm parent, uint64_t *mask, int nwords)
+{
+	MPI_Datatype type = ckpti_mpi_real(MPI_UINT64_T);
+	MPI_Op op = ckpti_mpi_real(MPI_BAND);
+	uint64_t *theirs = calloc((size_t)nwords, sizeof(*theirs));
+	uint64_t *ours = calloc((size_t)nwords, sizeof(*ours));
+	int ret;
+
+	if (!theirs || !ours)
+		ckpti_mpi_fatal("no memory for an MPI object");
+	/* Each of two groups gets what the other says; of one group both times are the same. */
+	ret = GUEST(MPI_Allreduce, mask, theirs, nwords, type, op, parent);
+	if (ret == MPI_SUCCESS)
+		ret = GUEST(MPI_Allreduce, theirs, ours, nwords, type, op, parent);
+	for (int i = 0; i < nwords; i++)
+		mask[i] = theirs[i] & ours[i];
+	free(theirs);
+	free(ours);
+	return ret;
+}
+
+static void own_free(struct ckpti_mpi_own *own)
+{
+	MPI_Comm real = ckpti_mpi_real(own->comm);
+
+	if (GUEST(MPI_Comm_free, &real) == MPI_SUCCESS)
+		(void)ckpti_mpi_after(CKPTI_MPI_COMM, own->comm, real);
+	free(own);
+}
+
+int ckpti_mpi_recurring_tidy(MPI_Comm comm)
+{
+	struct ckpti_mpi_handle *parent = (void *)comm;
+	struct ckpti_mpi_own **at;
+	uint64_t *mask;
+	int n = 0, ret;
+
+	if (!parent || !parent->recurring)
+		return MPI_SUCCESS;
+	for (const struct ckpti_mpi_own *own = parent->recurring; own; own = own->next)
+		n++;
+	mask = calloc((size_t)n / 64 + 1, sizeof(*mask));
+	if (!mask)
+		ckpti_mpi_fatal("no memory for an MPI object");
+	n = 0;
+	for (struct ckpti_mpi_own *own = parent->recurring; own; own = own->next, n++)
+		if (__atomic_load_n(&own->unused, __ATOMIC_ACQUIRE))
+			mask[n / 64] |= 1ULL << n % 64;
+	ret = agree(parent->real, mask, n / 64 + 1);
+	at = &parent->recurring;
+	for (int i = 0; ret == MPI_SUCCESS && i < n; i++) {
+		struct ckpti_mpi_own *own = *at;
+
+		if (!(mask[i / 64] >> i % 64 & 1)) {
+			at = &own->next;
+			continue;
+		}
+		*at = own->next;
+		own_free(own);
+	}
+	free(mask);
+	return ret;
+}
+
+static struct ckpti_mpi_own *own_new(MPI_Comm comm, MPI_Comm real)
+{
+	struct ckpti_mpi_handle *parent = (void *)comm;
+	struct ckpti_mpi_own *own = calloc(1, sizeof(*own)), **at = &parent->recurring;
+
+	if (!own)
+		ckpti_mpi_fatal("no memory for an MPI object");
+	own->comm = ckpti_mpi_out(CKPTI_MPI_COMM, real);
+	ckpti_mpi_coll_made(comm, own->comm);
+	while (*at)
+		at = &(*at)->next;
+	*at = own;
+	return own;
+}
+
+/* ---- definitions -------------------------------------------------------------------------------- */
+
 void *ckpti_mpi_recurring_new(MPI_Comm comm, const char *call, size_t size,
 			      ckpti_mpi_recurring_start_f *start, int *ret)
 {
@@ -13,14 +104,16 @@ void *ckpti_mpi_recurring_new(MPI_Comm comm, const char *call, size_t size,
 	struct ckpti_mpi_recurring *def = NULL;
 	MPI_Comm real = NULL;
 
-	*ret = GUEST(MPI_Comm_dup, ckpti_mpi_real(comm), &real);
+	*ret = ckpti_mpi_recurring_tidy(comm);
+	if (*ret == MPI_SUCCESS)
+		*ret = GUEST(MPI_Comm_dup, ckpti_mpi_real(comm), &real);
 	if (*ret == MPI_SUCCESS) {
 		def = calloc(1, size);
 		if (!def)
 			ckpti_mpi_fatal("no memory for %s", call);
 		def->start = start;
-		def->comm = ckpti_mpi_out(CKPTI_MPI_COMM, real);
-		ckpti_mpi_coll_made(comm, def->comm);
+		def->own = own_new(comm, real);
+		def->comm = def->own->comm;
 	}
 	ckpti_mpi_coll_end(coll);
 	return def;
@@ -67,15 +160,12 @@ int ckpti_mpi_recurring_start(struct ckpti_mpi_handle *h)
 	return MPI_SUCCESS;
 }
 
-/* The communicator has no call under way here, and its end is not counted: others free it when they do. */
+/* A local call: others may have a use for the communicator, and each image must have what all have. */
 void ckpti_mpi_recurring_free(struct ckpti_mpi_recurring *def)
 {
-	MPI_Comm real = ckpti_mpi_real(def->comm);
-
-	if (GUEST(MPI_Comm_free, &real) == MPI_SUCCESS)
-		(void)ckpti_mpi_after(CKPTI_MPI_COMM, def->comm, real);
 	for (int i = 0; i < def->nkept; i++)
 		ckpti_mpi_type_release(def->kept[i]);
+	__atomic_store_n(&def->own->unused, 1, __ATOMIC_RELEASE);
 	free(def->kept);
 	free(def);
 }

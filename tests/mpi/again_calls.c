@@ -18,7 +18,7 @@ static int other;
 
 /* ---- persistent collective calls ------------------------------------------------------------------ */
 
-static MPI_Request bcast, reduce, exchange, idle;
+static MPI_Request bcast, reduce, exchange, idle, first_gone;
 static int told[3], terms[2], sums[2], out[2], in[2], counts[2] = {1, 1}, places[2] = {0, 4};
 static MPI_Datatype types[2];
 
@@ -46,6 +46,10 @@ static void make_persistent(void)
 	MPIX_Alltoallw_init(out, counts, places, types, in, counts, places, types, MPI_COMM_WORLD,
 			    MPI_INFO_NULL, &exchange);
 	MPIX_Barrier_init(MPI_COMM_WORLD, MPI_INFO_NULL, &idle);
+	MPIX_Barrier_init(MPI_COMM_WORLD, MPI_INFO_NULL, &first_gone);
+	/* At the checkpoint one rank has freed it, the other has not. */
+	if (rank == 0)
+		MPI_Request_free(&first_gone);
 	MPI_Op_free(&op);
 	MPI_Type_free(&three);
 	/* One has run, one is under way, of the others none was ever started. */
@@ -60,7 +64,7 @@ static void make_persistent(void)
 
 static void check_persistent(void)
 {
-	MPI_Request both[2];
+	MPI_Request both[2], many[70];
 
 	MPI_Wait(&reduce, MPI_STATUS_IGNORE);
 	CHECK(sums[0] == 12 && sums[1] == 34);
@@ -81,6 +85,24 @@ static void check_persistent(void)
 	}
 	MPI_Start(&idle);
 	MPI_Wait(&idle, MPI_STATUS_IGNORE);
+	MPI_Request_free(&idle);
+	if (rank == 1)
+		MPI_Request_free(&first_gone);
+	/* More than a word has bits, and each rank frees them in an order of its own. */
+	for (int i = 0; i < 70; i++)
+		MPIX_Barrier_init(MPI_COMM_WORLD, MPI_INFO_NULL, &many[rank ? i : 69 - i]);
+	for (int i = 0; i < 70; i++)
+		if (i != 50 && i != 19)
+			MPI_Request_free(&many[i]);
+	MPIX_Barrier_init(MPI_COMM_WORLD, MPI_INFO_NULL, &idle);
+	MPI_Start(&many[rank ? 50 : 19]);
+	MPI_Start(&many[rank ? 19 : 50]);
+	MPI_Start(&idle);
+	MPI_Wait(&idle, MPI_STATUS_IGNORE);
+	MPI_Wait(&many[50], MPI_STATUS_IGNORE);
+	MPI_Wait(&many[19], MPI_STATUS_IGNORE);
+	MPI_Request_free(&many[50]);
+	MPI_Request_free(&many[19]);
 	MPI_Request_free(&idle);
 	MPI_Request_free(&bcast);
 	MPI_Request_free(&reduce);
