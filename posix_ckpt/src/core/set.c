@@ -542,17 +542,24 @@ static int knock_all(struct ckpti_set *set, struct ckpti_err *err)
 	return missing;
 }
 
-static int overdue(struct ckpti_set *set, struct ckpti_err *err)
+static const struct ckpti_member *first_missing(const struct ckpti_set *set)
 {
-	int code = set->req->policy == CKPTI_POLICY_SKIP ? -EAGAIN : -ETIMEDOUT;
-
 	for (size_t i = 0; i < set->n; i++) {
 		const struct ckpti_member *m = &set->member[i];
 
 		if (m->state != CKPTI_MEMBER_IN && m->state != CKPTI_MEMBER_ZOMBIE)
-			return ckpti_set_tell_missing(set, m, code, err);
+			return m;
 	}
-	return ckpti_err(err, code, "new processes came faster than they could be stopped");
+	return NULL;
+}
+
+static int overdue(struct ckpti_set *set, const struct ckpti_member *missing, struct ckpti_err *err)
+{
+	int code = set->req->policy == CKPTI_POLICY_SKIP ? -EAGAIN : -ETIMEDOUT;
+
+	return missing ? ckpti_set_tell_missing(set, missing, code, err)
+		       : ckpti_err(err, code,
+				   "new processes came faster than they could be stopped");
 }
 
 /* Parents in front of their children, whatever the order in which they were found. */
@@ -586,6 +593,7 @@ int ckpti_set_muster(struct ckpti_set *set, struct ckpti_err *err)
 	const struct ckpti_create_req *req = set->req;
 	unsigned limit_ms = req->timeout_ms ? req->timeout_ms : 10000;
 	uint64_t deadline = ckpti_now_ns() + (uint64_t)limit_ms * 1000000U;
+	const struct ckpti_member *late;
 	size_t before;
 	int missing, r;
 
@@ -603,8 +611,9 @@ int ckpti_set_muster(struct ckpti_set *set, struct ckpti_err *err)
 			r = ckpti_link_poll(set, 2, err);
 			if (r < 0)
 				return r;
-			if (ckpti_now_ns() > deadline)
-				return overdue(set, err);
+			late = first_missing(set);
+			if (late && ckpti_now_ns() > deadline)
+				return overdue(set, late, err);
 			/* As long as they come in there is no need to look for others. */
 			if (count_in(set) > before)
 				continue;
@@ -617,6 +626,8 @@ int ckpti_set_muster(struct ckpti_set *set, struct ckpti_err *err)
 			return ckpti_err(err, -ESRCH, "the processes have ended");
 		if (r == 0 && missing == 0)
 			break;
+		if (r > 0 && ckpti_now_ns() > deadline)
+			return overdue(set, NULL, err);
 	}
 	if (count_in(set) == 0)
 		return ckpti_err(err, -ESRCH, "the processes have ended");
