@@ -21,6 +21,7 @@ __asm__(".globl inject_stack_end\n"
 	".set inject_stack_end, inject_stack + 16384");
 _Static_assert(STACK_SIZE == 16384, "inject_stack_end");
 
+uint32_t inject_busy;
 static struct ckpti_ksigaction before; /* what the program does with the signal */
 
 static _Noreturn void done(long result)
@@ -34,10 +35,14 @@ static void foreign(int sig, void *si, void *uc)
 {
 	if (!si) /* the announcement of a checkpoint: the program has not heard of such */
 		return;
-	if (before.handler == (uint64_t)SIG_DFL || before.handler == (uint64_t)SIG_IGN)
+	if (before.handler == (uint64_t)SIG_DFL || before.handler == (uint64_t)SIG_IGN) {
 		ckpti_agent_overlook(uc);
-	else
-		((void (*)(int, void *, void *))before.handler)(sig, si, uc);
+		return;
+	}
+	/* It comes back to us. */
+	__atomic_add_fetch(&inject_busy, 1, __ATOMIC_SEQ_CST);
+	((void (*)(int, void *, void *))before.handler)(sig, si, uc);
+	__atomic_sub_fetch(&inject_busy, 1, __ATOMIC_SEQ_CST);
 }
 
 void inject_start(void)

@@ -38,12 +38,19 @@ extern const uint8_t ckpti_inject_blob[], ckpti_inject_blob_end[];
 #define ALL_SIGNALS (~0ULL)
 #define RSEQ_CONFIG 0x420f /* PTRACE_GET_RSEQ_CONFIGURATION, Linux 5.13 */
 
+#define RSEQ_CS 8 /* offset of the section that is under way, 0: none, or it has been left */
+
+struct rseq_config {
+	uint64_t pointer;
+	uint32_t size, signature, flags, pad;
+};
+
 /* A thread that remote calls are made in. */
 struct worker {
-	int pid, tid;
+	int pid;
+	struct arch_tracee t;
 	uint64_t insn; /* a system call instruction */
 	uint64_t mask; /* of its signals */
-	int late;      /* a signal that it could not be kept from, and has not had */
 };
 
 static const struct ckpti_inject_header *header(void)
@@ -58,8 +65,42 @@ static void nap(void)
 	(void)nanosleep(&step, NULL);
 }
 
+static int peek(int pid, uint64_t addr, void *buf, uint64_t len)
+{
+	struct iovec local = {.iov_base = buf, .iov_len = len};
+	struct iovec there = {.iov_base = (void *)addr, .iov_len = len};
+	ssize_t n = process_vm_readv(pid, &local, 1, &there, 1, 0);
+
+	return n < 0 ? -errno : (uint64_t)n == len ? 0 : -EFAULT;
+}
+
+/* While threads are held, and one has other registers than its own, nothing but SIGKILL may end us. */
+static void block_signals(sigset_t *ret_old)
+{
+	sigset_t all;
+
+	(void)sigfillset(&all);
+	(void)sigprocmask(SIG_BLOCK, &all, ret_old);
+}
+
+static void unblock_signals(const sigset_t *old)
+{
+	(void)sigprocmask(SIG_SETMASK, old, NULL);
+}
+
 /* ---- remote calls ------------------------------------------------------------------------- */
 
+/* Does the thread stand in a restartable sequence?  A remote call would end it unseen. */
+static bool in_sequence(int pid, int tid)
+{
+	struct rseq_config conf = {0};
+	uint64_t section = 0;
+
+	return ptrace(RSEQ_CONFIG, tid, sizeof(conf), &conf) > 0 && conf.pointer &&
+	       peek(pid, conf.pointer + RSEQ_CS, &section, sizeof(section)) == 0 && section;
+}
+
+/* -EAGAIN: no thread can be used now. */
 static int worker_begin(struct worker *w, const struct ckpti_tracees *t)
 {
 	struct ckpti_map *map = NULL;
@@ -68,9 +109,11 @@ static int worker_begin(struct worker *w, const struct ckpti_tracees *t)
 
 	memset(w, 0, sizeof(*w));
 	w->pid = t->pid;
-	for (size_t i = 0; i < t->n && !w->tid; i++)
-		w->tid = t->tid[i];
-	r = w->tid ? ckpti_procfs_maps(w->pid, &map, &n) : -ESRCH;
+	w->t.wait = ckpti_tracee_wait;
+	for (size_t i = 0; i < t->n && !w->t.tid; i++)
+		if (t->tid[i] && !in_sequence(t->pid, t->tid[i]))
+			w->t.tid = t->tid[i];
+	r = w->t.tid ? ckpti_procfs_maps(w->pid, &map, &n) : -EAGAIN;
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < n && !w->insn; i++)
@@ -80,9 +123,9 @@ static int worker_begin(struct worker *w, const struct ckpti_tracees *t)
 	ckpti_procfs_maps_free(map, n);
 	if (!w->insn)
 		return -ENOEXEC;
-	if (ptrace(PTRACE_GETSIGMASK, w->tid, sizeof(w->mask), &w->mask) < 0)
+	if (ptrace(PTRACE_GETSIGMASK, w->t.tid, sizeof(w->mask), &w->mask) < 0)
 		return -errno;
-	return ptrace(PTRACE_SETSIGMASK, w->tid, sizeof(uint64_t), &(uint64_t){ALL_SIGNALS}) < 0
+	return ptrace(PTRACE_SETSIGMASK, w->t.tid, sizeof(uint64_t), &(uint64_t){ALL_SIGNALS}) < 0
 		       ? -errno
 		       : 0;
 }
@@ -93,18 +136,18 @@ static int worker_end(struct worker *w)
 {
 	int status;
 
-	(void)ptrace(PTRACE_SETSIGMASK, w->tid, sizeof(w->mask), &w->mask);
-	if (w->late)
-		(void)syscall(SYS_tgkill, w->pid, w->tid, w->late);
-	if (ptrace(PTRACE_INTERRUPT, w->tid, NULL, NULL) < 0 ||
-	    ptrace(PTRACE_CONT, w->tid, NULL, 0) < 0 || waitpid(w->tid, &status, __WALL) < 0)
+	(void)ptrace(PTRACE_SETSIGMASK, w->t.tid, sizeof(w->mask), &w->mask);
+	if (w->t.late)
+		(void)syscall(SYS_tgkill, w->pid, w->t.tid, w->t.late);
+	if (ptrace(PTRACE_INTERRUPT, w->t.tid, NULL, NULL) < 0 ||
+	    ptrace(PTRACE_CONT, w->t.tid, NULL, 0) < 0)
 		return -errno;
-	return WIFSTOPPED(status) ? 0 : -ESRCH;
+	return ckpti_tracee_wait(w->t.tid, &status);
 }
 
 static long remote(struct worker *w, long nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
 {
-	return arch_remote_syscall(w->tid, w->insn, &w->late, nr, a, b, c, d, -1, 0);
+	return arch_remote_syscall(&w->t, w->insn, nr, a, b, c, d, -1, 0);
 }
 
 static int copy(int pid, uint64_t addr, const void *buf, uint64_t len)
@@ -121,10 +164,7 @@ static int copy(int pid, uint64_t addr, const void *buf, uint64_t len)
 /* Where libc has registered restartable sequences, which is the same in all threads. */
 static void find_rseq(int tid, struct ckpti_agent_host *host)
 {
-	struct {
-		uint64_t pointer;
-		uint32_t size, signature, flags, pad;
-	} conf = {0};
+	struct rseq_config conf = {0};
 	uint64_t base;
 
 	if (ptrace(RSEQ_CONFIG, tid, sizeof(conf), &conf) < 0 || !conf.pointer ||
@@ -144,15 +184,15 @@ static int plant(struct worker *w, int signo, uint64_t *ret_at)
 
 	if (at < 0)
 		return (int)at;
-	find_rseq(w->tid, &host);
+	find_rseq(w->t.tid, &host);
 	r = copy(w->pid, (uint64_t)at, ckpti_inject_blob, h->file_len);
 	if (r == 0)
 		r = copy(w->pid, (uint64_t)at + h->host, &host, sizeof(host));
 	if (r == 0)
 		r = remote(w, SYS_mprotect, (uint64_t)at, h->text_len, PROT_READ | PROT_EXEC, 0);
 	if (r == 0)
-		r = arch_remote_call(w->tid, (uint64_t)at + h->start, (uint64_t)at + h->stack,
-				     &w->late, CKPTI_INJECT_DONE);
+		r = arch_remote_call(&w->t, (uint64_t)at + h->start, (uint64_t)at + h->stack,
+				     CKPTI_INJECT_DONE);
 	if (r < 0) {
 		(void)remote(w, SYS_munmap, (uint64_t)at, h->total_len, 0, 0);
 		return (int)r;
@@ -181,21 +221,17 @@ static int bring_in(struct ckpti_set *set, struct ckpti_member *m, const struct 
 uint64_t ckpti_inject_find(int pid, const char *maps)
 {
 	uint64_t magic = 0;
-	struct iovec local = {.iov_base = &magic, .iov_len = sizeof(magic)};
 
 	/* Anonymous and executable: few are. */
 	for (const char *p = maps; p && *p; p = strchr(p, '\n') ? strchr(p, '\n') + 1 : NULL) {
 		uint64_t start;
 		char perm[8];
 		int len = 0;
-		struct iovec there;
 
 		if (sscanf(p, "%" SCNx64 "-%*x %7s %*s %*s %*s%n", &start, perm, &len) != 2 ||
 		    strcmp(perm, "r-xp") != 0 || !len || strncmp(p + len, " \n", 2) != 0)
 			continue;
-		there = (struct iovec){.iov_base = (void *)start, .iov_len = sizeof(magic)};
-		if (process_vm_readv(pid, &local, 1, &there, 1, 0) == sizeof(magic) &&
-		    magic == CKPTI_INJECT_MAGIC)
+		if (peek(pid, start, &magic, sizeof(magic)) == 0 && magic == CKPTI_INJECT_MAGIC)
 			return start;
 	}
 	return 0;
@@ -313,14 +349,16 @@ static int refused(const struct ckpti_member *m, int r, struct ckpti_err *err)
 int ckpti_set_inject(struct ckpti_set *set, struct ckpti_member *m, struct ckpti_err *err)
 {
 	struct ckpti_tracees t;
+	sigset_t old;
 	int r;
 
 	/* It is about to come in, or waits for something: not held again and again. */
 	if (m->asked && ckpti_now_ns() - m->knock_ns < AGAIN_NS)
 		return -EAGAIN;
+	block_signals(&old);
 	r = ckpti_tracees_hold(&m->info, &t);
 	if (r < 0)
-		return refused(m, r, err);
+		goto out;
 	if (m->agent == CKPTI_AGENT_NONE)
 		r = bring_in(set, m, &t);
 	else if (is_inside(&t, m->agent_at, 1ULL << (set->signo - 1)))
@@ -328,6 +366,8 @@ int ckpti_set_inject(struct ckpti_set *set, struct ckpti_member *m, struct ckpti
 	if (r == 0)
 		r = ask_all(set, m, &t);
 	ckpti_tracees_release(&t);
+out:
+	unblock_signals(&old);
 	return r < 0 ? refused(m, r, err) : 0;
 }
 
@@ -337,15 +377,17 @@ static int take_out(struct ckpti_member *m, struct ckpti_tracees *t, int signo)
 {
 	const struct ckpti_inject_header *h = header();
 	struct worker w;
+	uint32_t busy;
 	long r;
 	int end;
 
-	if (is_inside(t, m->agent_at, 1ULL << (signo - 1)))
+	if (peek(m->info.pid, m->agent_at + h->busy, &busy, sizeof(busy)) < 0 || busy ||
+	    is_inside(t, m->agent_at, 1ULL << (signo - 1)))
 		return -EAGAIN;
 	r = worker_begin(&w, t);
 	if (r < 0)
 		return (int)r;
-	r = arch_remote_call(w.tid, m->agent_at + h->stop, m->agent_at + h->stack, &w.late,
+	r = arch_remote_call(&w.t, m->agent_at + h->stop, m->agent_at + h->stack,
 			     CKPTI_INJECT_DONE);
 	if (r == 0)
 		r = remote(&w, SYS_munmap, m->agent_at, h->total_len, 0, 0);
@@ -368,16 +410,19 @@ static void withdraw(struct ckpti_set *set, struct ckpti_member *m)
 	uint64_t deadline = ckpti_now_ns() + WITHDRAW_NS;
 	struct ckpti_procinfo now;
 	struct ckpti_tracees t;
+	sigset_t old;
 	int r;
 
 	do {
 		if (ckpti_procfs_read(m->info.pid, &now) < 0 ||
 		    now.start_time != m->info.start_time)
 			return;
+		block_signals(&old);
 		r = ckpti_tracees_hold(&now, &t);
 		if (r == 0)
 			r = take_out(m, &t, set->signo);
 		ckpti_tracees_release(&t);
+		unblock_signals(&old);
 		if (r == -EAGAIN)
 			nap();
 	} while (r == -EAGAIN && ckpti_now_ns() < deadline);

@@ -22,6 +22,7 @@
 #include "core/life.h"
 #include "core/procfs.h"
 #include "core/set.h"
+#include "core/tracee.h"
 #include "restart/plan.h"
 
 extern const uint8_t ckpti_restorer_blob[], ckpti_restorer_blob_end[];
@@ -171,7 +172,7 @@ static int plant(int pid, struct ckpti_plan *p, struct ckpti_err *err)
 	uint64_t code = page_up((uint64_t)(ckpti_restorer_blob_end - ckpti_restorer_blob));
 	uint64_t stacks = page_up(p->nthread * CKPTI_PLAN_STACK + 65536);
 	uint64_t park = 0, size, hole, vdso, vdso_len = 0, insn, plan_at;
-	int late = 0; /* it ends or runs with the tree: SIGSTOP has no meaning yet */
+	struct arch_tracee tracee = {.tid = pid, .wait = ckpti_tracee_wait};
 	struct ckpti_plan_thread *t = (void *)((uint8_t *)p + p->thread);
 	struct ckpti_map *map = NULL;
 	size_t nmap = 0;
@@ -197,7 +198,7 @@ static int plant(int pid, struct ckpti_plan *p, struct ckpti_err *err)
 	insn = arch_find_syscall(pid, vdso, vdso_len);
 	if (!insn)
 		return ckpti_err(err, -ENOEXEC, "the vdso of process %d has no system call", pid);
-	got = arch_remote_syscall(pid, insn, &late, SYS_mmap, hole, size,
+	got = arch_remote_syscall(&tracee, insn, SYS_mmap, hole, size,
 				  PROT_READ | PROT_WRITE | PROT_EXEC,
 				  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 	if ((uint64_t)got != hole)

@@ -74,6 +74,22 @@ static int wait_stopped(int tid)
 	return -ETIMEDOUT;
 }
 
+/* When all of a process is killed, its first thread is not reported before the others, whom somebody else
+ * has to wait for: its state is looked at, too. */
+int ckpti_tracee_wait(int tid, int *ret_status)
+{
+	const struct timespec step = {.tv_nsec = 20000};
+	struct ckpti_procinfo now;
+	int r;
+
+	while ((r = waitpid(tid, ret_status, __WALL | WNOHANG)) == 0) {
+		if (ckpti_procfs_stat(tid, &now) < 0 || now.state == 'Z' || now.state == 'X')
+			return -ESRCH;
+		(void)nanosleep(&step, NULL);
+	}
+	return r < 0 ? -errno : WIFSTOPPED(*ret_status) ? 0 : -ESRCH;
+}
+
 int ckpti_tracee_stop(int tid)
 {
 	return ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0 ? -errno : wait_stopped(tid);
@@ -148,7 +164,7 @@ static int stand(int tid)
 int ckpti_tracees_hold(const struct ckpti_procinfo *p, struct ckpti_tracees *ret)
 {
 	struct holding h = {.p = p, .t = ret};
-	size_t stand_by = 0, before;
+	size_t before;
 	int r;
 
 	memset(ret, 0, sizeof(*ret));
@@ -156,10 +172,10 @@ int ckpti_tracees_hold(const struct ckpti_procinfo *p, struct ckpti_tracees *ret
 	do {
 		before = ret->n;
 		r = ckpti_each_thread(p->pid, seize, &h);
-		for (; r == 0 && stand_by < ret->n; stand_by++) {
-			r = stand(ret->tid[stand_by]);
+		for (; r == 0 && ret->standing < ret->n; ret->standing += r == 0) {
+			r = stand(ret->tid[ret->standing]);
 			if (r == -ESRCH) { /* it has ended */
-				ret->tid[stand_by] = 0;
+				ret->tid[ret->standing] = 0;
 				r = 0;
 			}
 		}
@@ -184,11 +200,25 @@ void ckpti_tracees_let_go(struct ckpti_tracees *t, size_t i, int repeat)
 	t->tid[i] = 0;
 }
 
-/* A thread that has not come to its stop cannot be let go: that is done the next time, or at our end. */
+/* One whose stop has not been seen, and that may be about to take a signal. */
+static void let_go_early(struct ckpti_tracees *t, size_t i)
+{
+	int r = t->tid[i] ? wait_stopped(t->tid[i]) : -ESRCH;
+
+	if (r == 0)
+		ckpti_tracees_let_go(t, i, 1);
+	else if (r > 0 || r == -EAGAIN)
+		(void)ptrace(PTRACE_DETACH, t->tid[i], NULL, r > 0 ? r : 0);
+}
+
+/* A thread that does not come to its stop cannot be let go: that is done the next time, or at our end. */
 void ckpti_tracees_release(struct ckpti_tracees *t)
 {
 	for (size_t i = 0; i < t->n; i++)
-		ckpti_tracees_let_go(t, i, 1);
+		if (i < t->standing)
+			ckpti_tracees_let_go(t, i, 1);
+		else
+			let_go_early(t, i);
 	free(t->tid);
 	memset(t, 0, sizeof(*t));
 }

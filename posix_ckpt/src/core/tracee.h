@@ -12,6 +12,7 @@ struct ckpti_tracees {
 	int pid;
 	int *tid; /* of those that are held, 0: let go */
 	size_t n;
+	size_t standing; /* the first ones, whose stop has been seen */
 };
 
 /* Calls fn for each live thread until it returns non-zero; that value. */
@@ -21,6 +22,9 @@ int ckpti_each_thread(int pid, int (*fn)(void *arg, const struct ckpti_procinfo 
 int ckpti_shares_memory(const struct ckpti_procinfo *p);
 /* Is thread t of process p in exec or, as a vfork child, on its way there? */
 int ckpti_near_exec(const struct ckpti_procinfo *t, const struct ckpti_procinfo *p);
+
+/* Wait until a thread stands that runs for a moment; -ESRCH: it has ended. */
+int ckpti_tracee_wait(int tid, int *ret_status);
 
 /* Hold one thread, which is seized.  What it returns is a signal that the thread was about to take, and
  * that has to be given back to it, 0: none; -ETIMEDOUT: it does not reach the border now; -errno. */

@@ -48,30 +48,30 @@ static inline uint64_t arch_find_syscall(int pid, uint64_t code, uint64_t len)
 	return 0;
 }
 
-/* To the next border of a system call.  A SIGSTOP that comes meanwhile is the only signal that cannot be
- * kept away: it is noted and sent again by the caller. */
-static inline int arch_to_syscall(int pid, int *late)
+/* To the next border of a system call. */
+static inline int arch_to_syscall(struct arch_tracee *t)
 {
-	int status;
+	int status, r;
 
 	do {
-		if (ptrace(PTRACE_SYSCALL, pid, NULL, 0) < 0 || waitpid(pid, &status, __WALL) < 0)
+		if (ptrace(PTRACE_SYSCALL, t->tid, NULL, 0) < 0)
 			return -errno;
-		if (!WIFSTOPPED(status))
-			return -ECHILD;
+		r = t->wait(t->tid, &status);
+		if (r < 0)
+			return r;
 		if (WSTOPSIG(status) == SIGSTOP && status >> 16 == 0)
-			*late = SIGSTOP;
+			t->late = SIGSTOP;
 	} while (WSTOPSIG(status) != (SIGTRAP | 0x80));
 	return 0;
 }
 
-static inline long arch_remote_syscall(int pid, uint64_t insn, int *late, long nr, uint64_t a,
+static inline long arch_remote_syscall(struct arch_tracee *t, uint64_t insn, long nr, uint64_t a,
 				       uint64_t b, uint64_t c, uint64_t d, int64_t e, uint64_t f)
 {
 	struct user_regs_struct old, regs;
 	int r;
 
-	r = arch_get_regs(pid, &old);
+	r = arch_get_regs(t->tid, &old);
 	if (r < 0)
 		return r;
 	regs = old;
@@ -84,25 +84,26 @@ static inline long arch_remote_syscall(int pid, uint64_t insn, int *late, long n
 	regs.r10 = d;
 	regs.r8 = (uint64_t)e;
 	regs.r9 = f;
-	r = arch_set_regs(pid, &regs);
+	r = arch_set_regs(t->tid, &regs);
 	if (r == 0)
-		r = arch_to_syscall(pid, late);
+		r = arch_to_syscall(t);
 	if (r == 0)
-		r = arch_to_syscall(pid, late);
+		r = arch_to_syscall(t);
 	if (r == 0)
-		r = arch_get_regs(pid, &regs);
+		r = arch_get_regs(t->tid, &regs);
 	if (r < 0)
 		return r;
-	r = arch_set_regs(pid, &old);
+	r = arch_set_regs(t->tid, &old);
 	return r < 0 ? r : (long)regs.rax;
 }
 
-static inline long arch_remote_call(int pid, uint64_t ip, uint64_t stack, int *late, uint64_t done)
+static inline long arch_remote_call(struct arch_tracee *t, uint64_t ip, uint64_t stack,
+				    uint64_t done)
 {
 	struct user_regs_struct old, regs;
 	int r;
 
-	r = arch_get_regs(pid, &old);
+	r = arch_get_regs(t->tid, &old);
 	if (r < 0)
 		return r;
 	regs = old;
@@ -111,20 +112,20 @@ static inline long arch_remote_call(int pid, uint64_t ip, uint64_t stack, int *l
 	regs.rsp = (stack & ~15UL) - 8; /* as a call instruction leaves it */
 	regs.rbp = 0;
 	regs.eflags &= ~0x500UL; /* direction and trap flags */
-	r = arch_set_regs(pid, &regs);
+	r = arch_set_regs(t->tid, &regs);
 	/* Both borders of every call look alike; the last one is seen at its first. */
 	while (r == 0) {
-		r = arch_to_syscall(pid, late);
+		r = arch_to_syscall(t);
 		if (r == 0)
-			r = arch_get_regs(pid, &regs);
+			r = arch_get_regs(t->tid, &regs);
 		if (r == 0 && regs.orig_rax == done)
 			break;
 	}
 	if (r == 0)
-		r = arch_to_syscall(pid, late);
+		r = arch_to_syscall(t);
 	if (r < 0)
 		return r;
-	r = arch_set_regs(pid, &old);
+	r = arch_set_regs(t->tid, &old);
 	return r < 0 ? r : (long)regs.rdi;
 }
 
