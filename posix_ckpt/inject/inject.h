@@ -27,7 +27,7 @@ struct ckpti_inject_header {
 	uint64_t start, stop; /* functions without arguments that end with CKPTI_INJECT_DONE */
 	uint64_t stack;       /* the upper end of one for them */
 	uint64_t host;        /* struct ckpti_agent_host, read by start */
-	uint64_t busy;        /* uint32_t: threads in a handler of the program's that we have called */
+	uint64_t busy; /* uint32_t: threads in a handler of the program's that we have called */
 };
 
 #endif
