@@ -33,6 +33,11 @@ static const struct {
 	 CKPTI_GUEST_LIBC,
 	 {.memory = 6, .fd = 47, .signal = 17, .exec = 3, .generic = 1, .odd = 3}},
 	{"UCX 1.13", CKPTI_GUEST_UCM, {.memory = 1}},
+	{"glibc 2.41", CKPTI_GUEST_LINKER, {.memory = 6, .fd = 8, .signal = 1, .exec = 1}},
+	{"glibc 2.41",
+	 CKPTI_GUEST_LIBC,
+	 {.memory = 7, .fd = 29, .signal = 20, .exec = 3, .generic = 3, .odd = 3}},
+	{"UCX 1.18", CKPTI_GUEST_UCM, {0}},
 };
 
 static const char *const object_names[] = {

@@ -9,7 +9,8 @@
  *    application's;
  *  - caches of registered memory are off, whatever the user says: they would have to hear of each
  *    munmap() of the application, which is made by another libc than the guest's, and a stale
- *    registration sends the wrong memory without anybody noticing.
+ *    registration sends the wrong memory without anybody noticing;
+ *  - PMIx 5 gets its data by messages, not in a segment that must lie where its server has it.
  */
 #include "guest/guest_private.h"
 
@@ -65,7 +66,7 @@ static char *put_path(char *to, const char *from, const char *dir)
 }
 
 static const char *const forced[] = {"OMPI_MCA_mpi_leave_pinned=0", "UCX_MEM_EVENTS=n",
-				     "FI_MR_CACHE_MONITOR=disabled"};
+				     "FI_MR_CACHE_MONITOR=disabled", "PMIX_MCA_gds=^shmem2"};
 #define NFORCED (sizeof(forced) / sizeof(forced[0]))
 
 static bool is_forced(const char *e)

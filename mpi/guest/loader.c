@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,11 +35,15 @@ struct image {
 	char interp[256];
 };
 
-/* What the start of a second libc overwrites in the kernel's view of this thread. */
+/*
+ * What the start of a second libc overwrites in the kernel's view of this thread, and the start of UCX,
+ * which gives the thread a signal stack in the guest.
+ */
 struct thread_words {
 	int *tid_address;
 	void *robust_list;
 	size_t robust_size;
+	stack_t signal_stack;
 };
 
 static uint8_t *stack_bottom;
@@ -273,12 +278,14 @@ static void save_words(struct thread_words *w)
 {
 	(void)prctl(PR_GET_TID_ADDRESS, &w->tid_address, 0, 0, 0);
 	(void)syscall(SYS_get_robust_list, 0, &w->robust_list, &w->robust_size);
+	(void)sigaltstack(NULL, &w->signal_stack);
 }
 
 static void restore_words(const struct thread_words *w)
 {
 	(void)syscall(SYS_set_tid_address, w->tid_address);
 	(void)syscall(SYS_set_robust_list, w->robust_list, w->robust_size);
+	(void)sigaltstack(&w->signal_stack, NULL);
 }
 
 /* The guest has called exit(): the application's handlers have their turn, and its buffers. */

@@ -8,10 +8,8 @@
  *	...              nothing, or one or two moves from the list fillers[]
  *	0f 05            syscall
  *
- * and syscall(2), whose number is its first argument:
- *
- *	4c 8b 4c 24 08   mov 8(%rsp), %r9
- *	0f 05            syscall
+ * and those whose number is an argument are in generics[]: syscall(2), and since glibc 2.41 all calls at
+ * which a thread may be cancelled.
  *
  * Those that the guest's confinement needs are replaced by a jump to a stub, which does the moves,
  * steps over the red zone, calls the hook as if it were the kernel, and jumps back behind the call.
@@ -29,6 +27,7 @@
 
 #define CALL_LEN   7  /* the shortest place */
 #define MAX_FILLER 12 /* between the number and the call */
+#define LOOK_BACK  20 /* as far as the number has been seen from the call */
 
 enum kind {
 	NONE,
@@ -49,9 +48,20 @@ static const struct filler {
 } fillers[] = {
 	{0, {0}},
 	{3, {0x8b, 0x7d, 0xcc}},                               /* mov disp8(%rbp), %edi */
+	{4, {0x41, 0x83, 0xca, 0x40}},                         /* or $MAP_32BIT, %r10d */
 	{5, {0xba, 0xcc, 0xcc, 0x00, 0x00}},                   /* mov $imm, %edx */
+	{6, {0x41, 0xba, 0xcc, 0xcc, 0x00, 0x00}},             /* mov $imm, %r10d */
 	{7, {0x48, 0x8d, 0xb3, 0xcc, 0xcc, 0xcc, 0xcc}},       /* lea disp(%rbx), %rsi */
+	{7, {0x49, 0x8d, 0xb1, 0xcc, 0xcc, 0xcc, 0xcc}},       /* lea disp(%r9), %rsi */
+	{7, {0x8b, 0xbc, 0x24, 0xcc, 0xcc, 0xcc, 0xcc}},       /* mov disp(%rsp), %edi */
 	{8, {0x48, 0x89, 0xfe, 0xbf, 0x9c, 0xff, 0xff, 0xff}}, /* mov %rdi, %rsi; mov $-100, %edi */
+};
+
+/* What comes before a call whose number is in %rax already. */
+static const uint8_t generics[][CALL_LEN - 2] = {
+	{0x4c, 0x8b, 0x4c, 0x24, 0x08}, /* mov 8(%rsp), %r9: syscall(2) */
+	{0x48, 0x8b, 0x44, 0x24, 0x10}, /* mov 16(%rsp), %rax: a thread that is not cancelled */
+	{0x4c, 0x89, 0x5c, 0x24, 0x08}, /* mov %r11, 8(%rsp): one that may be */
 };
 
 static enum kind kind_of(uint32_t nr)
@@ -176,17 +186,18 @@ static int redirect(uint8_t *site, size_t len, const uint8_t *head, size_t head_
  */
 static void examine(uint8_t *start, uint8_t *end, struct ckpti_guest_sites *sites)
 {
-	static const uint8_t generic[] = {0x4c, 0x8b, 0x4c, 0x24, 0x08};
 	enum kind kind;
 
-	if (end - start >= 5 && is(end - 5, generic, 5)) {
+	for (size_t i = 0; i < sizeof(generics) / sizeof(generics[0]) && end - start >= 5; i++) {
+		if (!is(end - 5, generics[i], 5))
+			continue;
 		if (redirect(end - 5, CALL_LEN, end - 5, 5, true, 0) == 0)
 			count(sites, GENERIC);
 		else
 			sites->odd++;
 		return;
 	}
-	for (size_t gap = 0; gap <= MAX_FILLER && end - start >= (long)(gap + 5); gap++) {
+	for (size_t gap = 0; gap <= LOOK_BACK && end - start >= (long)(gap + 5); gap++) {
 		uint8_t *mov = end - gap - 5;
 
 		if (mov[0] != 0xb8 || load32(mov + 1) >= 512)

@@ -41,10 +41,11 @@ static struct keyval **keyvals;
 static int nkeyvals;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-/* ompi/attribute/attribute.h of Open MPI 4.1: UNUSED, COMM, WIN, TYPE */
 static uint8_t kind_of_type(int type)
 {
-	return type == 1 ? CKPTI_MPI_COMM : type == 2 ? CKPTI_MPI_WIN : CKPTI_MPI_DATATYPE;
+	if (type == CKPTI_MPI_ATTR_COMM)
+		return CKPTI_MPI_COMM;
+	return type == CKPTI_MPI_ATTR_TYPE ? CKPTI_MPI_DATATYPE : CKPTI_MPI_WIN;
 }
 
 /* ---- keyvals --------------------------------------------------------------------------------- */

@@ -2,6 +2,8 @@
 /*
  * Buffered sends.  The message is packed into memory of ours and sent as any other; the request is an
  * orphan.  The buffer that the application attaches is only a measure of how much may be under way.
+ *
+ * MPI_Isendrecv() sends such a copy too, which nobody measures: its request is the receive alone.
  */
 #include "shim/request.h"
 
@@ -21,6 +23,8 @@ static size_t cost(int bytes)
 
 void ckpti_mpi_bsend_gone(const struct ckpti_mpi_handle *h)
 {
+	if (!h->request.measured)
+		return;
 	(void)pthread_mutex_lock(&lock);
 	used -= cost(h->request.count);
 	under_way--;
@@ -41,7 +45,8 @@ static bool reserve(int bytes)
 	return fits;
 }
 
-int ckpti_mpi_bsend(struct ckpti_guest_thread *self, const struct ckpti_mpi_handle *h)
+int ckpti_mpi_send_copy(struct ckpti_guest_thread *self, const struct ckpti_mpi_handle *h,
+			bool measured)
 {
 	const struct ckpti_mpi_request *r = &h->request;
 	MPI_Comm comm = ckpti_mpi_real(r->comm ? r->comm->handle : (void *)MPI_COMM_NULL);
@@ -57,7 +62,7 @@ int ckpti_mpi_bsend(struct ckpti_guest_thread *self, const struct ckpti_mpi_hand
 	if (!packed)
 		return MPI_ERR_NO_MEM;
 	ret = GUEST(MPI_Pack, r->buf, r->count, ckpti_mpi_real(r->type), packed, size, &at, comm);
-	if (ret == MPI_SUCCESS && !reserve(at)) {
+	if (ret == MPI_SUCCESS && measured && !reserve(at)) {
 		ret = MPI_ERR_BUFFER;
 		(void)GUEST(MPI_Comm_call_errhandler, comm, ret);
 	}
@@ -69,6 +74,7 @@ int ckpti_mpi_bsend(struct ckpti_guest_thread *self, const struct ckpti_mpi_hand
 	ckpti_mpi_request_note(copy, CKPTI_MPI_SEND, CKPTI_MPI_STANDARD, packed, at, MPI_PACKED,
 			       r->peer, r->tag, r->comm);
 	copy->request.data = packed;
+	copy->request.measured = measured;
 	ret = ckpti_mpi_request_post(self, copy);
 	if (ret == MPI_SUCCESS) {
 		ckpti_mpi_orphan_add(copy);

@@ -20,19 +20,6 @@
 #define THUNKS     1024
 #define THUNK_SIZE 16
 
-/* ompi/errhandler/errhandler.h of Open MPI 4.1 */
-enum {
-	LANG_C,
-	LANG_CXX,
-	LANG_FORTRAN
-};
-enum {
-	TYPE_PREDEFINED,
-	TYPE_COMM,
-	TYPE_WIN,
-	TYPE_FILE
-};
-
 /*
  * A function of the application, for good: MPI may call it long after the op or error handler was
  * freed.  There are as many as the program has functions, for each gets one only.
@@ -182,6 +169,7 @@ int PMPI_Op_create(MPI_User_function *function, int commute, MPI_Op *op)
 }
 CKPTI_MPI_WEAK(MPI_Op_create)
 
+#if OMPI_MAJOR_VERSION == 4
 /* libmpi_cxx: the op's function calls this one. */
 void ompi_op_set_cxx_callback(MPI_Op op, MPI_User_function *function);
 __attribute__((visibility("default"))) void ompi_op_set_cxx_callback(MPI_Op op,
@@ -192,6 +180,7 @@ __attribute__((visibility("default"))) void ompi_op_set_cxx_callback(MPI_Op op,
 	if (h->callback >= 0)
 		ops.user[h->callback].cxx = (void *)function;
 }
+#endif
 
 /* ---- error handlers -------------------------------------------------------------------------- */
 
@@ -328,11 +317,11 @@ __attribute__((visibility("default"))) MPI_Errhandler ompi_errhandler_create(int
 									     int language)
 {
 	MPI_Errhandler made = NULL;
-	enum ckpti_mpi_kind kind = type == TYPE_WIN    ? CKPTI_MPI_WIN
-				   : type == TYPE_FILE ? CKPTI_MPI_FILE
-						       : CKPTI_MPI_COMM;
+	enum ckpti_mpi_kind kind = type == CKPTI_MPI_TYPE_WIN    ? CKPTI_MPI_WIN
+				   : type == CKPTI_MPI_TYPE_FILE ? CKPTI_MPI_FILE
+								 : CKPTI_MPI_COMM;
 
-	if (error_create(kind, function, language == LANG_FORTRAN, &made) != MPI_SUCCESS)
+	if (error_create(kind, function, language == CKPTI_MPI_LANG_FORTRAN, &made) != MPI_SUCCESS)
 		return NULL;
 	return made;
 }
@@ -344,9 +333,9 @@ __attribute__((visibility("default"))) int ompi_errhandler_invoke(void *errhandl
 {
 	(void)errhandler;
 	(void)message;
-	if (type == TYPE_WIN)
+	if (type == CKPTI_MPI_TYPE_WIN)
 		(void)GUEST(MPI_Win_call_errhandler, ckpti_mpi_real(object), code);
-	else if (type == TYPE_FILE)
+	else if (type == CKPTI_MPI_TYPE_FILE)
 		(void)GUEST(MPI_File_call_errhandler, ckpti_mpi_real(object), code);
 	else
 		(void)GUEST(MPI_Comm_call_errhandler,
@@ -358,7 +347,7 @@ void ompi_mpi_errors_are_fatal_comm_handler(MPI_Comm *comm, int *code, ...);
 __attribute__((visibility("default"))) void ompi_mpi_errors_are_fatal_comm_handler(MPI_Comm *comm,
 										   int *code, ...)
 {
-	(void)ompi_errhandler_invoke(NULL, comm ? (void *)*comm : NULL, TYPE_COMM, *code, NULL);
+	(void)ompi_errhandler_invoke(NULL, comm ? (void *)*comm : NULL, 0, *code, NULL);
 	ckpti_mpi_fatal("error %d in an MPI call", *code);
 }
 

@@ -149,16 +149,10 @@ EXPORT int ompi_fortran_multiple_argvs_f2c(int count, const char *array, int str
 const void *ompi_datatype_match_size(int size, uint16_t class, uint16_t language);
 EXPORT const void *ompi_datatype_match_size(int size, uint16_t class, uint16_t language)
 {
-	/* opal/datatype/opal_datatype.h of Open MPI 4.1 */
-	enum {
-		INTEGER = 0x0100,
-		FLOAT = 0x0200,
-		COMPLEX = 0x0400
-	};
 	MPI_Datatype type = MPI_DATATYPE_NULL;
-	int typeclass = class == INTEGER   ? MPI_TYPECLASS_INTEGER
-			: class == COMPLEX ? MPI_TYPECLASS_COMPLEX
-					   : MPI_TYPECLASS_REAL;
+	int typeclass = class == CKPTI_MPI_DATA_INT       ? MPI_TYPECLASS_INTEGER
+			: class == CKPTI_MPI_DATA_COMPLEX ? MPI_TYPECLASS_COMPLEX
+							  : MPI_TYPECLASS_REAL;
 
 	(void)language;
 	(void)PMPI_Type_match_size(typeclass, size, &type);

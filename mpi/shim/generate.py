@@ -42,6 +42,8 @@ Probe Iprobe Mprobe Improbe Mrecv Imrecv Request_free Request_get_status Cancel
 Wait Waitall Waitany Waitsome Test Testall Testany Testsome
 Win_lock Win_unlock Win_lock_all Win_unlock_all Win_start Win_complete Win_post Win_wait Win_test
 Win_fence
+Comm_idup_with_info Isendrecv Isendrecv_replace
+Status_c2f08 Status_f082c Status_f2f08 Status_f082f Session_c2f Session_f2c
 Comm_f2c Type_f2c Op_f2c Group_f2c Request_f2c Win_f2c File_f2c Info_f2c Errhandler_f2c Message_f2c
 """.split())
 
@@ -57,11 +59,18 @@ COLLECTIVE = re.compile(
     r"File_(read|write)(_at)?_all(_begin|_end)?|File_(read|write)_ordered(_begin|_end)?|"
     r"I(neighbor_)?(all)?(gatherv?|toall[vw]?)|Iallreduce|Ibarrier|Ibcast|Iexscan|Igatherv?|Ireduce|"
     r"Ireduce_scatter|Ireduce_scatter_block|Iscan|Iscatterv?|File_i(read|write)(_at)?_all)$")
+# A process that starts without MPI_Init has no world to come back to: they return an error.
+# The parts of a partitioned operation cannot be begun again.
+UNSUPPORTED = re.compile(r"^MPI_(Session_\w+|\w+_from_session_pset|P(send|recv)_init|Pready\w*|Parrived)$")
+# A collective operation that is defined once and started many times; of MPI 3.1 they are extensions.
+RECURRING = re.compile(r"^MPIX?_(?!Session|[BPRS]?(Send|send|Recv|recv))(\w)(\w*)_init$")
 # They synchronize ranks, but not all members of an object: none runs during a cut.
 SYNCHRONIZING = {"MPI_Comm_create_group", "MPI_Comm_accept", "MPI_Comm_connect", "MPI_Comm_join",
-                 "MPI_Comm_spawn", "MPI_Comm_spawn_multiple"}
+                 "MPI_Comm_spawn", "MPI_Comm_spawn_multiple", "MPI_Comm_create_from_group",
+                 "MPI_Intercomm_create_from_groups"}
 # Members find the new communicator's name by themselves.
-ALONE = {"MPI_Comm_create_group", "MPI_Intercomm_create"}
+ALONE = {"MPI_Comm_create_group", "MPI_Intercomm_create", "MPI_Comm_create_from_group",
+         "MPI_Intercomm_create_from_groups"}
 # Operations of a window, which belong to an epoch.
 IN_EPOCH = re.compile(r"^MPI_(Put|Get|Accumulate|Get_accumulate|Fetch_and_op|Compare_and_swap|R(put|get|"
                       r"accumulate|get_accumulate))$")
@@ -78,10 +87,11 @@ COUNTS = {
     ("*", "array_of_info"): "count",
     ("MPI_Type_get_contents", "array_of_datatypes"): "max_datatypes",
 }
-for _name in ("MPI_Alltoallw", "MPI_Ialltoallw", "MPIX_Alltoallw_init"):
+for _name in ("MPI_Alltoallw", "MPI_Ialltoallw", "MPIX_Alltoallw_init", "MPI_Alltoallw_init"):
     COUNTS[_name, "sendtypes"] = "sendbuf == MPI_IN_PLACE ? 0 : ckpti_mpi_peers(comm)"
     COUNTS[_name, "recvtypes"] = "ckpti_mpi_peers(comm)"
-for _name in ("MPI_Neighbor_alltoallw", "MPI_Ineighbor_alltoallw", "MPIX_Neighbor_alltoallw_init"):
+for _name in ("MPI_Neighbor_alltoallw", "MPI_Ineighbor_alltoallw", "MPIX_Neighbor_alltoallw_init",
+              "MPI_Neighbor_alltoallw_init"):
     COUNTS[_name, "sendtypes"] = "ckpti_mpi_neighbors(comm, true)"
     COUNTS[_name, "recvtypes"] = "ckpti_mpi_neighbors(comm, false)"
 OUT_ARRAYS = {("MPI_Type_get_contents", "array_of_datatypes")}
@@ -98,7 +108,8 @@ SHARED_POSITION = re.compile(r"^MPI_File_\w+_(shared|ordered)(_begin)?$")
 # Public data: what mpi.h names, and what the Fortran and C++ libraries of Open MPI use.
 DATA = re.compile(r"^(ompi_mpi_\w+|ompi_request_(null|empty)\w*|ompi_message_(null|no_proc)|"
                   r"ompi_status_empty|ompi_errcode_intern_lastused|ompi_errcodes_intern|"
-                  r"ompi_registered_datareps|mpi_fortran_\w+|MPI_F_STATUS(ES)?_IGNORE)$")
+                  r"ompi_registered_datareps|ompi_instance_count|mpi_fortran_\w+|"
+                  r"MPI_F(08)?_STATUS(ES)?_IGNORE)$")
 INTERNAL_DATA = re.compile(r"_class$|_mutex$|_hashtable$|_convertor$")
 
 # Objects that handles point to, by size and name.
@@ -238,6 +249,11 @@ class Function:
         parameters = ", ".join(p[3] for p in self.parameters) or "void"
         plain = f"P{self.name}" if has_profile else self.name
         space = "" if self.ret.endswith("*") else " "
+        if UNSUPPORTED.match(self.name):
+            lines = [f"{self.ret}{space}{plain}({parameters})", "{"]
+            lines += [f"\t(void){p[1]};" for p in self.parameters]
+            lines += [f'\treturn ckpti_mpi_unsupported("{self.name}");', "}", f"CKPTI_MPI_WEAK({self.name})"]
+            return "\n".join(lines) + "\n"
         end = "ckpti_mpi_call_end(self);"
         if COLLECTIVE.match(self.name):
             begin = f'ckpti_mpi_coll_begin({self.key}, "{self.name}")'
@@ -294,7 +310,7 @@ class Persistent:
                           f"\t\tckpti_mpi_recurring_keep(&a->def, {name}[i]);"]
             elif kind:
                 keeps.append(f"\tckpti_mpi_recurring_keep(&a->def, {name});")
-        short = re.sub(r"^MPIX_(\w)(\w*)_init$", lambda m: f"{m[1].lower()}{m[2]}", self.name)
+        short = RECURRING.sub(lambda m: f"{m[2].lower()}{m[3]}", self.name)
         parameters = ", ".join(p[3] for p in self.parameters)
         arguments += ["def->comm", "request"]
         mine = f"struct args_{short}"
@@ -341,8 +357,8 @@ def data_text(data):
                       f"{name}:"]
         first, size = names[0]
         target = re.sub(r"_addr$", "", first)
-        if first in ("MPI_F_STATUS_IGNORE", "MPI_F_STATUSES_IGNORE"):
-            target = first.replace("MPI_F_", "mpi_fortran_").lower() + "_"
+        if first.startswith("MPI_F"):
+            target = re.sub("^MPI_F(08)?_", "mpi_fortran_", first).lower() + "_"
         if target != first and target in data:
             lines.append(f"\t.quad {target}")
         else:
@@ -384,7 +400,7 @@ def main(library, folder, *includes):
           "".join(f"\t{{object_{n}, CKPTI_MPI_{kind}}},\n" for n, kind in objects.items()) + "};\n")
     write(folder, "functions.c",
           '#include "shim/recurring.h"\n#include "shim/remake.h"\n#include "shim/shim.h"\n\n' +
-          "\n".join((Persistent if re.match(r"MPIX_\w+_init$", n) else Function)(n, *known[n]).text(
+          "\n".join((Persistent if RECURRING.match(n) else Function)(n, *known[n]).text(
               "P" + n in functions) for n in names if n not in hand))
     write(folder, "data.S", data_text(data))
 

@@ -271,6 +271,8 @@ static void list_remove(struct table *t, struct ckpti_mpi_handle *h)
 		t->last = h->prev;
 }
 
+static int number_new(struct table *t, struct ckpti_mpi_handle *h);
+
 static struct ckpti_mpi_handle *new_locked(enum ckpti_mpi_kind kind)
 {
 	struct ckpti_mpi_handle *h = malloc(sizeof(*h));
@@ -279,6 +281,9 @@ static struct ckpti_mpi_handle *new_locked(enum ckpti_mpi_kind kind)
 		ckpti_mpi_fatal("no memory for an MPI object");
 	init(h, kind);
 	list_add(&tables[kind], h);
+	/* libmpi_mpifh reads it without asking. */
+	if (kind == CKPTI_MPI_GROUP)
+		(void)number_new(&tables[kind], h);
 	return h;
 }
 

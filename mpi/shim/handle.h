@@ -7,7 +7,7 @@
  * Created objects are listed in the order of creation, by kind, so that all of them can be made again in
  * a fresh guest: that only changes `real`.  Requests and messages are many and short-lived: no list.
  *
- * The fixed offsets are fields that libmpi_mpifh of Open MPI 4.1 reads or writes by itself.
+ * The fixed offsets are fields that Open MPI's libmpi_mpifh reads or writes by itself.
  */
 #ifndef CKPT_MPI_HANDLE_H
 #define CKPT_MPI_HANDLE_H
@@ -16,6 +16,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "shim/openmpi.h"
 
 enum ckpti_mpi_kind {
 	CKPTI_MPI_COMM,
@@ -63,6 +65,7 @@ struct ckpti_mpi_request {
 	uint8_t done : 1;       /* ended, the end is in status and error */
 	uint8_t persistent : 1; /* it has no request of the guest while it is inactive */
 	uint8_t orphan : 1;     /* the application has freed it, or never had it */
+	uint8_t measured : 1;   /* a copy that takes room of the attached buffer */
 	int count;
 	int number; /* Fortran's, once it has one: libmpi_mpifh takes it from here after a wait */
 	int peer, tag;
@@ -81,14 +84,15 @@ struct ckpti_mpi_handle {
 	bool predefined;
 	bool hidden;  /* the application does not have it: a part of one that it has */
 	int refs;     /* times that it was given to the application */
-	int fortran;  /* its integer; -1: none yet */
 	int callback; /* of an op or error handler: number of its thunk */
+	int size;     /* of a communicator or datatype; negative: not asked yet */
+	int fortran;  /* its integer; -1: none yet */
+	int rank;     /* of a communicator, likewise */
 	struct ckpti_mpi_handle *next, *prev; /* created ones of this kind, oldest first */
 	struct ckpti_mpi_handle *same_hash;
 	void *scratch;                /* a pending operation may read it: freed with the request */
 	struct ckpti_mpi_attr *attrs; /* of a communicator, datatype or window */
 	void *memory;                 /* window: ours; file: its name; freed with it */
-	int size, rank; /* of a communicator; size: also of a datatype; negative: not asked yet */
 	uint8_t pad0[0x54 - 0x50];
 	uint32_t op_flags; /* bit 1: the function is Fortran's */
 	void *recipe;      /* for a new life: see remake.h */
@@ -113,7 +117,7 @@ struct ckpti_mpi_handle {
 	struct ckpti_mpi_handle *type_self;
 	uint8_t pad3[0xf0 - 0xd8];
 	struct ckpti_mpi_handle *win_self;
-	uint8_t pad4[0x110 - 0xf8];
+	uint8_t pad4[CKPTI_MPI_COMM_TABLE - 0xf8];
 	struct ckpti_mpi_handle *comm_self;
 	int words[5]; /* window: values that attributes point to */
 };
@@ -121,12 +125,14 @@ struct ckpti_mpi_handle {
 #define CKPTI_MPI_SHORT_HANDLE offsetof(struct ckpti_mpi_handle, type_self)
 #define CKPTI_MPI_OP_FORTRAN   2u
 
-_Static_assert(offsetof(struct ckpti_mpi_handle, op_flags) == 0x54, "Open MPI 4.1");
-_Static_assert(offsetof(struct ckpti_mpi_handle, request.number) == 0x68, "Open MPI 4.1");
-_Static_assert(offsetof(struct ckpti_mpi_handle, grequest_is_c) == 0xc0, "Open MPI 4.1");
-_Static_assert(offsetof(struct ckpti_mpi_handle, type_self) == 0xd0, "Open MPI 4.1");
-_Static_assert(offsetof(struct ckpti_mpi_handle, win_self) == 0xf0, "Open MPI 4.1");
-_Static_assert(offsetof(struct ckpti_mpi_handle, comm_self) == 0x110, "Open MPI 4.1");
+_Static_assert(offsetof(struct ckpti_mpi_handle, fortran) == 0x18, "of a group");
+_Static_assert(offsetof(struct ckpti_mpi_handle, request.number) == 0x68, "of a request");
+_Static_assert(offsetof(struct ckpti_mpi_handle, op_flags) == 0x54, "Open MPI's libmpi_mpifh");
+_Static_assert(offsetof(struct ckpti_mpi_handle, grequest_is_c) == 0xc0, "Open MPI's libmpi_mpifh");
+_Static_assert(offsetof(struct ckpti_mpi_handle, type_self) == 0xd0, "Open MPI's libmpi_mpifh");
+_Static_assert(offsetof(struct ckpti_mpi_handle, win_self) == 0xf0, "Open MPI's libmpi_mpifh");
+_Static_assert(offsetof(struct ckpti_mpi_handle, comm_self) == CKPTI_MPI_COMM_TABLE,
+	       "Open MPI's libmpi_mpifh");
 
 /* A predefined object: made by generate.py. */
 struct ckpti_mpi_object {
@@ -202,7 +208,7 @@ static inline void ckpti_mpi_request_drop(struct ckpti_mpi_handle *h)
 	h->real = NULL;
 	h->grequest_is_c = true;
 	r->operation = CKPTI_MPI_NOTHING;
-	r->active = r->done = r->persistent = r->orphan = 0;
+	r->active = r->done = r->persistent = r->orphan = r->measured = 0;
 	r->type = NULL;
 	r->comm = NULL;
 	r->data = NULL;

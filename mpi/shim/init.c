@@ -49,6 +49,18 @@ static int held_back; /* futex word */
 /* Values that libmpi_mpifh reads. */
 extern int ompi_mpi_state;
 extern bool ompi_mpi_param_check;
+#if OMPI_MAJOR_VERSION >= 5
+extern int32_t ompi_instance_count;
+#endif
+
+/* OMPI_MPI_STATE_INIT_COMPLETED and OMPI_MPI_STATE_FINALIZE_COMPLETED */
+static void tell_fortran(bool running)
+{
+	ompi_mpi_state = running ? 2 : 5;
+#if OMPI_MAJOR_VERSION >= 5
+	ompi_instance_count = running;
+#endif
+}
 
 void ckpti_mpi_fatal(const char *format, ...)
 {
@@ -97,6 +109,31 @@ static bool may_miss(const char *name)
 		if (strncmp(name, optional[i], strlen(optional[i])) == 0)
 			return true;
 	return false;
+}
+
+/* Handles of another series are other structs, and its functions may be others of the same name. */
+static int check_version(void **table, struct ckpti_err *err)
+{
+	struct ckpti_mpi_calls calls;
+	struct ckpti_guest_thread *self = ckpti_guest_self;
+	char found[MPI_MAX_LIBRARY_VERSION_STRING] = "";
+	int len = 0, ret;
+
+	memcpy(&calls, table, sizeof(calls));
+	if (!calls.MPI_Get_library_version)
+		return 0; /* check_table() says so */
+	ckpti_guest_enter(self);
+	ret = calls.MPI_Get_library_version(found, &len);
+	ckpti_guest_leave(self);
+	found[sizeof(found) - 1] = '\0';
+	if (ret == MPI_SUCCESS && strncmp(found, CKPTI_MPI_SERIES, strlen(CKPTI_MPI_SERIES)) == 0)
+		return 0;
+	found[strcspn(found, ",\n")] = '\0';
+	return ckpti_err(
+		err, -ENOTSUP,
+		"the MPI library of this program is '%.80s', which is not known: only " CKPTI_MPI_SERIES
+		"x is",
+		found);
 }
 
 static int check_table(void **table, struct ckpti_err *err)
@@ -178,9 +215,11 @@ int ckpti_mpi_load(char *const *env, struct ckpti_err *err)
 	if (r == 0)
 		r = ckpti_guest_load(program, chosen, dir, ckpti_mpi_names, table, n, err);
 	if (r == 0)
-		r = check_table(table, err);
-	if (r == 0)
 		r = ckpti_guest_check(err);
+	if (r == 0)
+		r = check_version(table, err);
+	if (r == 0)
+		r = check_table(table, err);
 	if (r == 0)
 		r = ckpti_guest_signals_guard(err);
 	if (r == 0) {
@@ -265,7 +304,7 @@ static void start_end(int ret, uint64_t mask)
 			ckpti_mpi_fatal("%s", err.text);
 		state = RUNNING;
 		ckpti_mpi_running = true;
-		ompi_mpi_state = 2; /* OMPI_MPI_STATE_INIT_COMPLETED of Open MPI 4.1 */
+		tell_fortran(true);
 		/* libmpi_mpifh would check our handles as if they were the guest's. */
 		ompi_mpi_param_check = false;
 		if (ckpti_guest_check(&err) < 0)
@@ -364,7 +403,7 @@ int PMPI_Finalize(void)
 	if (ret == MPI_SUCCESS) {
 		ckpti_mpi_running = false;
 		state = ENDED;
-		ompi_mpi_state = 5; /* OMPI_MPI_STATE_FINALIZE_COMPLETED */
+		tell_fortran(false);
 	}
 	return ret;
 }

@@ -49,14 +49,10 @@ int PMPI_Comm_dup_with_info(MPI_Comm comm, MPI_Info info, MPI_Comm *newcomm)
 }
 CKPTI_MPI_WEAK(MPI_Comm_dup_with_info)
 
-/* The guest writes the new one when the request ends. */
-int PMPI_Comm_idup(MPI_Comm comm, MPI_Comm *newcomm, MPI_Request *request)
+static int idup_made(int ret, struct ckpti_guest_thread *coll, MPI_Comm comm,
+		     struct ckpti_mpi_handle *h, MPI_Request real, MPI_Comm *newcomm,
+		     MPI_Request *request)
 {
-	struct ckpti_guest_thread *coll = ckpti_mpi_coll_begin(comm, "MPI_Comm_idup");
-	struct ckpti_mpi_handle *h = ckpti_mpi_handle_new(CKPTI_MPI_COMM);
-	MPI_Request real = NULL;
-	int ret = GUEST(MPI_Comm_idup, ckpti_mpi_real(comm), (MPI_Comm *)&h->real, &real);
-
 	if (ret == MPI_SUCCESS) {
 		*newcomm = (MPI_Comm)h;
 		*request = ckpti_mpi_request_new(real);
@@ -67,7 +63,32 @@ int PMPI_Comm_idup(MPI_Comm comm, MPI_Comm *newcomm, MPI_Request *request)
 		return ret;
 	return ckpti_mpi_attrs_copy((void *)comm, h);
 }
+
+/* The guest writes the new one when the request ends. */
+int PMPI_Comm_idup(MPI_Comm comm, MPI_Comm *newcomm, MPI_Request *request)
+{
+	struct ckpti_guest_thread *coll = ckpti_mpi_coll_begin(comm, "MPI_Comm_idup");
+	struct ckpti_mpi_handle *h = ckpti_mpi_handle_new(CKPTI_MPI_COMM);
+	MPI_Request real = NULL;
+	int ret = GUEST(MPI_Comm_idup, ckpti_mpi_real(comm), (MPI_Comm *)&h->real, &real);
+
+	return idup_made(ret, coll, comm, h, real, newcomm, request);
+}
 CKPTI_MPI_WEAK(MPI_Comm_idup)
+
+#if MPI_VERSION >= 4 || OMPI_MAJOR_VERSION >= 5
+int PMPI_Comm_idup_with_info(MPI_Comm comm, MPI_Info info, MPI_Comm *newcomm, MPI_Request *request)
+{
+	struct ckpti_guest_thread *coll = ckpti_mpi_coll_begin(comm, "MPI_Comm_idup_with_info");
+	struct ckpti_mpi_handle *h = ckpti_mpi_handle_new(CKPTI_MPI_COMM);
+	MPI_Request real = NULL;
+	int ret = GUEST(MPI_Comm_idup_with_info, ckpti_mpi_real(comm), ckpti_mpi_real(info),
+			(MPI_Comm *)&h->real, &real);
+
+	return idup_made(ret, coll, comm, h, real, newcomm, request);
+}
+CKPTI_MPI_WEAK(MPI_Comm_idup_with_info)
+#endif
 
 int PMPI_Type_dup(MPI_Datatype type, MPI_Datatype *newtype)
 {

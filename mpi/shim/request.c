@@ -60,7 +60,7 @@ int ckpti_mpi_request_post(struct ckpti_guest_thread *self, struct ckpti_mpi_han
 	int ret;
 
 	if (r->operation == CKPTI_MPI_SEND && r->mode == CKPTI_MPI_BUFFERED) {
-		ret = ckpti_mpi_bsend(self, h);
+		ret = ckpti_mpi_send_copy(self, h, true);
 		if (ret == MPI_SUCCESS) {
 			r->active = r->done = 1;
 			r->status = ckpti_mpi_empty_status;

@@ -43,8 +43,9 @@ void ckpti_mpi_orphans_reap(struct ckpti_guest_thread *self);
 /* callback.c: in a new life, a generalized request that has not ended */
 int ckpti_mpi_grequest_again(struct ckpti_mpi_handle *h);
 
-/* bsend.c: a copy goes as an orphan. */
-int ckpti_mpi_bsend(struct ckpti_guest_thread *self, const struct ckpti_mpi_handle *h);
+/* bsend.c: a copy goes as an orphan; measured: by the buffer that was attached. */
+int ckpti_mpi_send_copy(struct ckpti_guest_thread *self, const struct ckpti_mpi_handle *h,
+			bool measured);
 void ckpti_mpi_bsend_gone(const struct ckpti_mpi_handle *h);
 
 /* object.c: a datatype or operation that was freed while requests used it */

@@ -23,11 +23,11 @@
 /*
  * Ranks of one node find each other's memory by process number, and after a restart they may have the
  * same one in namespaces of their own: data would come from the wrong process, and UCX waits for one
- * that it cannot see.  So vader copies through memory that both have mapped, and UCX goes through the
+ * that it cannot see.  So Open MPI copies through memory that both have mapped, and UCX goes through the
  * network's transports.
  */
 static const char *const no_pids[] = {
-	"OMPI_MCA_btl_vader_single_copy_mechanism=emulated",
+	CKPTI_MPI_NO_PIDS,
 	"UCX_TLS=^sm",
 };
 #define NO_PIDS (sizeof(no_pids) / sizeof(no_pids[0]))

@@ -40,6 +40,9 @@ extern const size_t ckpti_mpi_ncalls;
 /* For a message that cannot be returned: MPI_ERRORS_ARE_FATAL of our own. */
 void ckpti_mpi_fatal(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
 
+/* mpi4.c: says so, and returns an error. */
+int ckpti_mpi_unsupported(const char *name);
+
 /* init.c */
 bool ckpti_mpi_loading(void);
 extern bool ckpti_mpi_running; /* MPI is initialized and not finalized */

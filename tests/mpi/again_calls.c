@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "pause.h"
+#include "persistent.h"
 
 static int other;
 
@@ -41,12 +42,13 @@ static void make_persistent(void)
 	MPI_Type_contiguous(1, MPI_INT, &types[0]);
 	MPI_Type_commit(&types[0]);
 	types[1] = MPI_INT;
-	MPIX_Bcast_init(told, 1, three, 1, MPI_COMM_WORLD, MPI_INFO_NULL, &bcast);
-	MPIX_Allreduce_init(terms, sums, 2, MPI_INT, op, MPI_COMM_WORLD, MPI_INFO_NULL, &reduce);
-	MPIX_Alltoallw_init(out, counts, places, types, in, counts, places, types, MPI_COMM_WORLD,
-			    MPI_INFO_NULL, &exchange);
-	MPIX_Barrier_init(MPI_COMM_WORLD, MPI_INFO_NULL, &idle);
-	MPIX_Barrier_init(MPI_COMM_WORLD, MPI_INFO_NULL, &first_gone);
+	PERSISTENT(Bcast)(told, 1, three, 1, MPI_COMM_WORLD, MPI_INFO_NULL, &bcast);
+	PERSISTENT(Allreduce)(terms, sums, 2, MPI_INT, op, MPI_COMM_WORLD, MPI_INFO_NULL, &reduce);
+	PERSISTENT(Alltoallw)
+	(out, counts, places, types, in, counts, places, types, MPI_COMM_WORLD, MPI_INFO_NULL,
+	 &exchange);
+	PERSISTENT(Barrier)(MPI_COMM_WORLD, MPI_INFO_NULL, &idle);
+	PERSISTENT(Barrier)(MPI_COMM_WORLD, MPI_INFO_NULL, &first_gone);
 	/* At the checkpoint one rank has freed it, the other has not. */
 	if (rank == 0)
 		MPI_Request_free(&first_gone);

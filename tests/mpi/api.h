@@ -10,6 +10,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "persistent.h"
+
 static int rank, size;
 static MPI_Comm world = MPI_COMM_WORLD;
 

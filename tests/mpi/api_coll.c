@@ -134,40 +134,40 @@ static void persistent(void)
 	MPI_Info none = MPI_INFO_NULL;
 	MPI_Request r;
 
-	MPIX_Allgather_init(v, 2, MPI_INT, w, 2, MPI_INT, world, none, &r);
+	PERSISTENT(Allgather)(v, 2, MPI_INT, w, 2, MPI_INT, world, none, &r);
 	run("allgather_init", &r, w, 2 * size);
-	MPIX_Allgatherv_init(v, rank + 1, MPI_INT, w, counts, places, MPI_INT, world, none, &r);
+	PERSISTENT(Allgatherv)(v, rank + 1, MPI_INT, w, counts, places, MPI_INT, world, none, &r);
 	run("allgatherv_init", &r, w, 4);
-	MPIX_Allreduce_init(v, w, 3, MPI_INT, MPI_SUM, world, none, &r);
+	PERSISTENT(Allreduce)(v, w, 3, MPI_INT, MPI_SUM, world, none, &r);
 	run("allreduce_init", &r, w, 4);
-	MPIX_Alltoall_init(v, 1, MPI_INT, w, 1, MPI_INT, world, none, &r);
+	PERSISTENT(Alltoall)(v, 1, MPI_INT, w, 1, MPI_INT, world, none, &r);
 	run("alltoall_init", &r, w, 3);
-	MPIX_Alltoallv_init(v, counts, places, MPI_INT, w, theirs, places, MPI_INT, world, none,
-			    &r);
+	PERSISTENT(Alltoallv)
+	(v, counts, places, MPI_INT, w, theirs, places, MPI_INT, world, none, &r);
 	run("alltoallv_init", &r, w, 5);
-	MPIX_Alltoallw_init(v, ones, bytes, types, w, ones, bytes, types, world, none, &r);
+	PERSISTENT(Alltoallw)(v, ones, bytes, types, w, ones, bytes, types, world, none, &r);
 	run("alltoallw_init", &r, w, 3);
-	MPIX_Barrier_init(world, none, &r);
+	PERSISTENT(Barrier)(world, none, &r);
 	run("barrier_init", &r, w, 0);
-	MPIX_Bcast_init(v, 3, MPI_INT, 1, world, none, &r);
+	PERSISTENT(Bcast)(v, 3, MPI_INT, 1, world, none, &r);
 	run("bcast_init", &r, v, 4);
-	MPIX_Exscan_init(v, w, 2, MPI_INT, MPI_SUM, world, none, &r);
+	PERSISTENT(Exscan)(v, w, 2, MPI_INT, MPI_SUM, world, none, &r);
 	run("exscan_init", &r, w, rank ? 3 : 0);
-	MPIX_Gather_init(v, 2, MPI_INT, w, 2, MPI_INT, 1, world, none, &r);
+	PERSISTENT(Gather)(v, 2, MPI_INT, w, 2, MPI_INT, 1, world, none, &r);
 	run("gather_init", &r, w, 5);
-	MPIX_Gatherv_init(v, rank + 1, MPI_INT, w, counts, places, MPI_INT, 0, world, none, &r);
+	PERSISTENT(Gatherv)(v, rank + 1, MPI_INT, w, counts, places, MPI_INT, 0, world, none, &r);
 	run("gatherv_init", &r, w, 4);
-	MPIX_Reduce_init(v, w, 2, MPI_INT, MPI_MAX, 1, world, none, &r);
+	PERSISTENT(Reduce)(v, w, 2, MPI_INT, MPI_MAX, 1, world, none, &r);
 	run("reduce_init", &r, w, 3);
-	MPIX_Reduce_scatter_init(v, w, counts, MPI_INT, MPI_SUM, world, none, &r);
+	PERSISTENT(Reduce_scatter)(v, w, counts, MPI_INT, MPI_SUM, world, none, &r);
 	run("reduce_scatter_init", &r, w, 3);
-	MPIX_Reduce_scatter_block_init(v, w, 2, MPI_INT, MPI_SUM, world, none, &r);
+	PERSISTENT(Reduce_scatter_block)(v, w, 2, MPI_INT, MPI_SUM, world, none, &r);
 	run("reduce_scatter_block_init", &r, w, 3);
-	MPIX_Scan_init(v, w, 2, MPI_INT, MPI_SUM, world, none, &r);
+	PERSISTENT(Scan)(v, w, 2, MPI_INT, MPI_SUM, world, none, &r);
 	run("scan_init", &r, w, 3);
-	MPIX_Scatter_init(v, 2, MPI_INT, w, 2, MPI_INT, 0, world, none, &r);
+	PERSISTENT(Scatter)(v, 2, MPI_INT, w, 2, MPI_INT, 0, world, none, &r);
 	run("scatter_init", &r, w, 3);
-	MPIX_Scatterv_init(v, counts, places, MPI_INT, w, 4, MPI_INT, 1, world, none, &r);
+	PERSISTENT(Scatterv)(v, counts, places, MPI_INT, w, 4, MPI_INT, 1, world, none, &r);
 	run("scatterv_init", &r, w, 4);
 }
 
@@ -209,15 +209,15 @@ static void neighbors(void)
 	MPI_Ineighbor_alltoallw(v, two, far, types, w, two, far, types, ring, &r);
 	wait_for(&r);
 	show("ineighbor_alltoallw", w, 6);
-	MPIX_Neighbor_allgather_init(v, 2, MPI_INT, w, 2, MPI_INT, ring, none, &r);
+	PERSISTENT(Neighbor_allgather)(v, 2, MPI_INT, w, 2, MPI_INT, ring, none, &r);
 	run("neighbor_allgather_init", &r, w, 5);
-	MPIX_Neighbor_allgatherv_init(v, 2, MPI_INT, w, two, at, MPI_INT, ring, none, &r);
+	PERSISTENT(Neighbor_allgatherv)(v, 2, MPI_INT, w, two, at, MPI_INT, ring, none, &r);
 	run("neighbor_allgatherv_init", &r, w, 6);
-	MPIX_Neighbor_alltoall_init(v, 2, MPI_INT, w, 2, MPI_INT, ring, none, &r);
+	PERSISTENT(Neighbor_alltoall)(v, 2, MPI_INT, w, 2, MPI_INT, ring, none, &r);
 	run("neighbor_alltoall_init", &r, w, 5);
-	MPIX_Neighbor_alltoallv_init(v, two, at, MPI_INT, w, two, at, MPI_INT, ring, none, &r);
+	PERSISTENT(Neighbor_alltoallv)(v, two, at, MPI_INT, w, two, at, MPI_INT, ring, none, &r);
 	run("neighbor_alltoallv_init", &r, w, 6);
-	MPIX_Neighbor_alltoallw_init(v, two, far, types, w, two, far, types, ring, none, &r);
+	PERSISTENT(Neighbor_alltoallw)(v, two, far, types, w, two, far, types, ring, none, &r);
 	run("neighbor_alltoallw_init", &r, w, 6);
 	MPI_Comm_free(&ring);
 }

@@ -11,6 +11,8 @@ program fortran
   integer :: ierr, rank, ranks, total, mine, key, dup, op, eh, two, code
   integer :: status(MPI_STATUS_SIZE), pair(2), got(2), right, left, requests(2), all(MPI_STATUS_SIZE, 2)
   integer(kind=MPI_ADDRESS_KIND) :: value, extra
+  integer :: world, alone, others, turn, info, type_key, twin
+  character(len=24) :: text
   logical :: flag
   external add, copy, delete, handler
   call run()
@@ -56,6 +58,62 @@ subroutine run()
   call MPI_Sendrecv(pair, 1, two, right, 3, got, 1, two, left, 3, dup, status, ierr)
   print *, rank, 'status', status(MPI_SOURCE), status(MPI_TAG)
   call MPI_Type_free(two, ierr)
+
+  ! What the bindings read in our handles without asking.
+  call MPI_Comm_group(MPI_COMM_WORLD, world, ierr)
+  call MPI_Group_incl(world, 1, (/ rank /), alone, ierr)
+  call MPI_Group_size(alone, ranks, ierr)
+  call MPI_Group_difference(world, alone, others, ierr)
+  call MPI_Group_size(others, mine, ierr)
+  print *, rank, 'groups', ranks, mine
+  call MPI_Group_free(others, ierr)
+  call MPI_Group_free(alone, ierr)
+  call MPI_Group_free(world, ierr)
+  call MPI_Comm_size(MPI_COMM_WORLD, ranks, ierr)
+
+  call MPI_Recv_init(got, 2, MPI_INTEGER, left, 4, dup, requests(1), ierr)
+  call MPI_Send_init(pair, 2, MPI_INTEGER, right, 4, dup, requests(2), ierr)
+  do turn = 1, 3
+    pair = (/ rank, turn /)
+    call MPI_Startall(2, requests, ierr)
+    if (turn == 2) then
+      call MPI_Waitall(2, requests, all, ierr)
+    else
+      call MPI_Wait(requests(2), status, ierr)
+      call MPI_Wait(requests(1), status, ierr)
+    end if
+    print *, rank, 'turn', got
+  end do
+  call MPI_Request_free(requests(1), ierr)
+  call MPI_Request_free(requests(2), ierr)
+
+  call MPI_Info_create(info, ierr)
+  call MPI_Info_set(info, 'colour', 'green', ierr)
+  call MPI_Info_get(info, 'colour', 10, text, flag, ierr)
+  print *, rank, 'info ', text, flag
+  call MPI_Info_get(info, 'size', 10, text, flag, ierr)
+  print *, rank, 'none', flag
+  call MPI_Info_get_nthkey(info, 0, text, ierr)
+  call MPI_Info_get_valuelen(info, 'colour', mine, flag, ierr)
+  print *, rank, 'key ', text, mine
+  call MPI_Info_free(info, ierr)
+
+  call MPI_Type_create_keyval(MPI_TYPE_DUP_FN, MPI_TYPE_NULL_DELETE_FN, type_key, extra, ierr)
+  call MPI_Type_contiguous(3, MPI_INTEGER, two, ierr)
+  value = 12
+  call MPI_Type_set_attr(two, type_key, value, ierr)
+  call MPI_Type_dup(two, twin, ierr)
+  value = 0
+  call MPI_Type_get_attr(twin, type_key, value, flag, ierr)
+  print *, rank, 'of a type', value, flag
+  call MPI_Type_free(two, ierr)
+  call MPI_Type_free(twin, ierr)
+  call MPI_Type_free_keyval(type_key, ierr)
+  call MPI_Type_match_size(MPI_TYPECLASS_INTEGER, 8, two, ierr)
+  call MPI_Type_match_size(MPI_TYPECLASS_COMPLEX, 16, twin, ierr)
+  call MPI_Type_get_name(two, text, mine, ierr)
+  call MPI_Type_size(twin, total, ierr)
+  print *, rank, 'matched', index(text, 'INT') > 0, total
 
   call MPI_Comm_create_errhandler(handler, eh, ierr)
   call MPI_Comm_set_errhandler(dup, eh, ierr)

@@ -14,6 +14,8 @@ import subprocess
 import tempfile
 import time
 
+from launch import environment
+
 LIMIT = float(os.environ.get("CKPT_LIMIT", "55"))
 CPR = os.environ["CPR"]
 # The image of a rank has the number of its rank in the new launch.
@@ -86,13 +88,7 @@ class Jobs:
         self.cwd = tempfile.mkdtemp(prefix="ckpt-restart-")
         self.limit, self.deadline = limit, time.time() + limit
         self.jobs, self.pids = [], []
-        self.env = {"PATH": os.environ["PATH"], "HOME": self.cwd, "TMPDIR": self.cwd, "LANG": "C",
-                    "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-                    "OMPI_MCA_mpi_yield_when_idle": "1", "OMP_NUM_THREADS": "1",
-                    # A job that is killed leaves its shared memory behind.
-                    "OMPI_MCA_btl_vader_backing_directory": self.cwd,
-                    "OMPI_MCA_osc_rdma_backing_directory": self.cwd,
-                    "OMPI_MCA_osc_sm_backing_directory": self.cwd}
+        self.env = environment(self.cwd)
 
     def launch(self, ranks, *command):
         """A job of mpirun, and the file that has its output."""

@@ -14,7 +14,8 @@ PUBLIC = re.compile(r"^(P?MPIX?_|mpi_|OMPI_C_|OMPI_Aff|ompi_mpi_)")
 # Parts of the library that only its own plug-ins use.
 PRIVATE = re.compile(r"^ompi_mpi_(init|finalize|abort|dynamics_\w+|errclass_add|errcode_\w+|errcodes|"
                      r"errnum_add_string|register_params|thread_level|\w+_(class|mutex|hashtable|convertor)|"
-                     r"errors_(are_fatal|return)_(comm|file|win)_handler)$")
+                     r"errors_(are_fatal|return|abort)_(comm|file|win|instance)_handler|"
+                     r"instance_(init|finalize|release|retain))$")
 # Libraries of Open MPI that are linked with libmpi.so.40 and run on top of the shim.
 ABOVE = ("libmpi_mpifh.so.40", "libmpi_usempif08.so.40", "libmpi_usempi_ignore_tkr.so.40",
          "libmpi_cxx.so.40")
