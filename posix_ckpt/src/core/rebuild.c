@@ -143,6 +143,24 @@ static int find_pins(struct ckpti_life *life, struct ckpti_err *err)
 	return 0;
 }
 
+static struct ckpti_life *life_of(struct ckpti_rebuild *rb)
+{
+	return (void *)((char *)rb - offsetof(struct ckpti_life, rb));
+}
+
+static bool is_aborted(struct ckpti_rebuild *rb, struct ckpti_err *err)
+{
+	return ckpti_tree_aborted(life_of(rb), err);
+}
+
+static void note(struct ckpti_rebuild *rb, const char *text)
+{
+	const struct ckpti_restart_req *req = life_of(rb)->req;
+
+	if (req->note)
+		req->note(req->started_arg, text);
+}
+
 int ckpti_life_check(struct ckpti_life *life, struct ckpti_err *err)
 {
 	struct ckpti_rebuild *rb = &life->rb;
@@ -156,6 +174,8 @@ int ckpti_life_check(struct ckpti_life *life, struct ckpti_err *err)
 	rb->reloc = life->req->reloc;
 	rb->nreloc = life->req->nreloc;
 	rb->launch = life->req->launch;
+	rb->aborted = is_aborted;
+	rb->note = note;
 	r = collect(life, err);
 	rb->generation = life->set.generation;
 	if (r == 0)

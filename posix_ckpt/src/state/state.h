@@ -85,6 +85,9 @@ struct ckpti_rebuild {
 	size_t nreloc;
 	const char *launch; /* what is restarted together on this host; NULL: this alone */
 	int (*shm_fd)(struct ckpti_rebuild *rb, uint32_t shm); /* fd of a rebuilt SHM object */
+	/* Has another process of the restart failed?  *err says how.  May be NULL. */
+	bool (*aborted)(struct ckpti_rebuild *rb, struct ckpti_err *err);
+	void (*note)(struct ckpti_rebuild *rb, const char *text); /* for the user; may be NULL */
 };
 
 struct ckpti_fd_kind {
