@@ -284,20 +284,27 @@ int ckpti_mpirun_restart(const struct ckpti_cmd_opts *o)
 static int take_options(struct ckpti_cmd_opts *o, char **ret_text)
 {
 	const char *text = getenv(CKPTI_MPIRUN_OPTIONS);
-	char *argv[64 + 4], *save = NULL;
+	char **argv, *save = NULL;
+	size_t most = 5; /* a last word without a line feed, those below, and NULL */
 	int argc = 0;
 
 	*ret_text = strdup(text ? text : "");
-	if (!*ret_text)
+	for (const char *p = text; p && (p = strchr(p, '\n')); p++)
+		most++;
+	argv = calloc(most, sizeof(*argv));
+	if (!*ret_text || !argv) {
+		free(argv);
 		return -ENOMEM;
+	}
 	argv[argc++] = program_invocation_short_name;
 	argv[argc++] = (char *)"-r";
-	for (char *word = strtok_r(*ret_text, "\n", &save); word && argc < 64;
+	for (char *word = strtok_r(*ret_text, "\n", &save); word;
 	     word = strtok_r(NULL, "\n", &save))
 		argv[argc++] = word;
 	argv[argc++] = (char *)"."; /* the caller knows the directory */
 	argv[argc] = NULL;
 	ckpti_opts_parse(argc, argv, o);
+	free(argv); /* the words stay */
 	return 0;
 }
 
