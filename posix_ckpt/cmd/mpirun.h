@@ -65,6 +65,8 @@ int ckpti_mpirun_restart_rank(const struct ckpti_cmd_opts *o, const char *dir, i
 /* ---- mpirun_record.c ---------------------------------------------------------------------- */
 
 bool ckpti_mpirun_is_dir(const char *dir);
+/* Is it ours, and can nobody else write to it? */
+int ckpti_mpirun_check_dir(const char *dir, struct ckpti_err *err);
 /* The numbers of DIR's generations, ascending. */
 int ckpti_mpirun_list(const char *dir, uint64_t **ret, size_t *ret_n, struct ckpti_err *err);
 /* 0: the newest that is not damaged.  Only of a directory that nobody else can write to. */

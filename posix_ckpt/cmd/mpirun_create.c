@@ -27,6 +27,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "core/owner.h"
 #include "core/procfs.h"
 #include "core/set.h"
 #include "mpirun.h"
@@ -394,7 +395,9 @@ static int open_dir(const struct ckpti_cmd_opts *o, uint64_t *ret_next, struct c
 
 	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
 		return ckpti_err(err, -errno, "'%s': %s", dir, strerror(errno));
-	r = check_dir(dir, err);
+	r = ckpti_mpirun_check_dir(dir, err);
+	if (r == 0)
+		r = check_dir(dir, err);
 	if (r == 0)
 		r = ckpti_mpirun_list(dir, &gens, &n, err);
 	if (r == 0 && n && !o->force)
@@ -418,24 +421,35 @@ static int open_dir(const struct ckpti_cmd_opts *o, uint64_t *ret_next, struct c
 	return r < 0 ? r : fd;
 }
 
-/* The generations of one rank that a generation of the whole refers to. */
-static size_t held_of(const char *dir, size_t rank, uint64_t **ret)
+/* The generations of one rank that a generation of the whole refers to: without all of them its cpr would
+ * remove what is needed. */
+static int held_of(const char *dir, size_t rank, uint64_t **ret, size_t *ret_n,
+		   struct ckpti_err *err)
 {
 	struct ckpti_mpirun_record rec;
 	uint64_t *gens = NULL;
 	size_t n = 0, found = 0;
+	int r = ckpti_mpirun_list(dir, &gens, &n, err);
 
-	(void)ckpti_mpirun_list(dir, &gens, &n, NULL);
 	*ret = calloc(n + 1, sizeof(**ret));
-	for (size_t i = 0; *ret && i < n; i++) {
-		if (ckpti_mpirun_load(dir, gens[i], &rec, NULL) < 0)
-			continue;
-		if (rank < rec.nranks)
+	if (r == 0 && !*ret)
+		r = ckpti_err(err, -ENOMEM, "no memory for the generations of rank %zu", rank);
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		struct ckpti_err why = {.code = 0};
+
+		r = ckpti_mpirun_load(dir, gens[i], &rec, &why);
+		if (r == 0 && rank < rec.nranks)
 			(*ret)[found++] = rec.rank[rank];
-		ckpti_mpirun_record_free(&rec);
+		if (r == 0)
+			ckpti_mpirun_record_free(&rec);
+		else if (r == -EBADMSG)
+			r = 0; /* nobody can restart it */
+		else
+			*err = why;
 	}
+	*ret_n = found;
 	free(gens);
-	return found;
+	return r;
 }
 
 static int start_all(struct job *j, struct ckpti_err *err)
@@ -445,12 +459,25 @@ static int start_all(struct job *j, struct ckpti_err *err)
 	(void)fflush(NULL);
 	for (size_t i = 0; r == 0 && i < j->n; i++) {
 		uint64_t *hold = NULL;
-		size_t n = held_of(j->o->args[0], i, &hold);
+		size_t n = 0;
 
-		r = start_rank(j, i, hold, n, err);
+		if (!j->o->dryrun)
+			r = held_of(j->o->args[0], i, &hold, &n, err);
+		if (r == 0)
+			r = start_rank(j, i, hold, n, err);
 		free(hold);
 	}
 	return r;
+}
+
+/* Root works in the user's directory with no more rights than that user has. */
+static int become_owner(const struct job *j, struct ckpti_err *err)
+{
+	struct ckpti_procinfo p;
+
+	if (ckpti_procfs_read(j->mpirun, &p) < 0)
+		return ckpti_err(err, -ESRCH, "mpirun (pid %d) has ended", j->mpirun);
+	return ckpti_owner_become(p.uid[0], p.gid[0], p.groups, p.ngroups, err);
 }
 
 static int make_ranks(struct job *j, struct ckpti_err *err)
@@ -481,7 +508,9 @@ int ckpti_mpirun_create(const struct ckpti_cmd_opts *o, bool kill, ckpti_phase_f
 
 	if (o->ntarget != 1)
 		return ckpti_err(err, -ENOTSUP, "an mpirun is checkpointed alone");
-	r = make_ranks(&j, err);
+	r = become_owner(&j, err);
+	if (r == 0)
+		r = make_ranks(&j, err);
 	if (r == 0)
 		r = describe(&j, &rec, err);
 	if (r == 0 && !o->dryrun)

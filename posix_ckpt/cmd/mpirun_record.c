@@ -224,10 +224,22 @@ static int check_owner(int fd, const char *path, struct ckpti_err *err)
 	return 0;
 }
 
+int ckpti_mpirun_check_dir(const char *dir, struct ckpti_err *err)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), r;
+
+	if (fd < 0)
+		return ckpti_err(err, -errno, "'%s': %s", dir, strerror(errno));
+	r = check_owner(fd, dir, err);
+	(void)close(fd);
+	return r;
+}
+
 static int read_text(int dirfd, const char *name, char **ret)
 {
 	int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	struct stat st;
+	ssize_t n;
 	int r = 0;
 
 	*ret = NULL;
@@ -236,10 +248,12 @@ static int read_text(int dirfd, const char *name, char **ret)
 	if (check_owner(fd, name, NULL) < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
 	    (unsigned long)st.st_size > MAX_FILE)
 		r = -EBADMSG;
-	if (r == 0)
+	if (r == 0) {
 		*ret = calloc(1, (size_t)st.st_size + 1);
-	if (r == 0 && (!*ret || read(fd, *ret, (size_t)st.st_size) != st.st_size))
-		r = -EBADMSG;
+		n = *ret ? read(fd, *ret, (size_t)st.st_size) : -1;
+		if (n != st.st_size)
+			r = n < 0 ? -errno : -EBADMSG;
+	}
 	(void)close(fd);
 	return r;
 }
@@ -284,8 +298,11 @@ int ckpti_mpirun_load(const char *dir, uint64_t generation, struct ckpti_mpirun_
 		r = ckpti_err(err, r, "'%s': no complete checkpoint", dir);
 	else if (r == -ENODATA)
 		r = ckpti_err(err, r, "'%s' has no generation %" PRIu64, dir, generation);
-	else if (r < 0)
+	else if (r == -EBADMSG)
 		r = ckpti_err(err, r, "'%s': the record of mpirun is damaged", dir);
+	else if (r < 0)
+		r = ckpti_err(err, r, "'%s': cannot read the record of mpirun: %s", dir,
+			      strerror(-r));
 out:
 	free(gens);
 	(void)close(fd);
