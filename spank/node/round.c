@@ -350,17 +350,33 @@ static void clear_up(const struct ckpti_node *n, struct ckpti_task *t)
 		p->state = CKPTI_PART_FAILED;
 }
 
+/* Nobody else of the step looks for these in this round. */
+static void fail_includes(struct ckpti_node *n, const struct ckpti_task *t)
+{
+	struct ckpti_err err = {.code = 0};
+
+	(void)ckpti_err(&err, -EAGAIN,
+			"it has ended, and was to save files of the step that no task has open");
+	fail(n, t, &err);
+}
+
 /* False: the round has failed. */
 static bool parts_are_well(struct ckpti_node *n)
 {
 	for (size_t i = 0; i < n->ntasks; i++) {
 		struct ckpti_task *t = &n->task[i];
+		bool had_ended = t->part && t->part->state == CKPTI_PART_ENDED;
 
 		if (!t->part)
 			continue;
 		clear_up(n, t);
 		if (t->part->state == CKPTI_PART_FAILED) {
 			fail_part(n, t);
+			return false;
+		}
+		if (t->part->state == CKPTI_PART_ENDED && !had_ended &&
+		    ckpti_include_tell(n, t->part)) {
+			fail_includes(n, t);
 			return false;
 		}
 	}
