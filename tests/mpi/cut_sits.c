@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * usage: cut_sits CALL
+ * usage: cut_sits CALL [huge]
  *
- * All ranks send messages of 1 byte to 4 MiB to all others, which nobody receives yet; one is matched
+ * All ranks send messages of 1 byte to 4 MiB (huge: 64 MiB) to all others, which nobody receives yet; one is matched
  * (MPI_Mprobe) and not received.  Then rank 0 sits in CALL until the others do their part, which they do
  * when there is a file "go" (or half a second after "ready", for collective calls).  At last everything
  * is received and each byte looked at.
@@ -13,10 +13,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SIZES 7
+#define SIZES 8
 #define LONG  (1 << 20)
 
-static const int sizes[SIZES] = {1, 100, 4000, 5000, 70000, 1 << 20, 4 << 20};
+static const int sizes[SIZES] = {1, 100, 4000, 5000, 70000, 1 << 20, 4 << 20, 64 << 20};
+static int nsizes = SIZES - 1;
 static int rank, size;
 
 static void check(int ok, const char *what)
@@ -194,13 +195,15 @@ int main(int argc, char **argv)
 	MPI_Message message_of;
 	MPI_Status status;
 
+	if (argc == 3 && strcmp(argv[2], "huge") == 0)
+		nsizes = SIZES;
 	MPI_Init(&argc, &argv);
 	MPI_Comm_rank(MPI_COMM_WORLD, &rank);
 	MPI_Comm_size(MPI_COMM_WORLD, &size);
 	request = calloc((size_t)(size * SIZES), sizeof(MPI_Request));
 	sent = calloc((size_t)(size * SIZES), sizeof(*sent));
 	for (int to = 0; to < size; to++)
-		for (int i = 0; to != rank && i < SIZES; i++) {
+		for (int i = 0; to != rank && i < nsizes; i++) {
 			sent[n] = message(rank, to, i, sizes[i]);
 			MPI_Isend(sent[n], sizes[i], MPI_BYTE, to, i, MPI_COMM_WORLD, &request[n]);
 			n++;
@@ -216,7 +219,7 @@ int main(int argc, char **argv)
 	MPI_Mrecv(buf, sizes[5], MPI_BYTE, &message_of, &status);
 	check(status.MPI_SOURCE == matched && status.MPI_TAG == 5, "a matched message");
 	look(buf, matched, 5, sizes[5]);
-	for (int i = 0; i < SIZES; i++)
+	for (int i = 0; i < nsizes; i++)
 		for (int from = 0; from < size; from++) {
 			if (from == rank || (from == matched && i == 5))
 				continue;
