@@ -301,14 +301,15 @@ class Persistent:
         fields, sets, keeps, arguments = [], [], [], []
         for ctype, name, suffix, _ in given:
             kind = HANDLES.get(ctype.replace("const", "").strip())
-            # Arrays are the caller's until the request is freed.
             fields.append(f"\t{ctype} {'*' if suffix else ''}{name};")
-            sets.append(f"\ta->{name} = {name};")
             arguments.append(f"a->{name}")
             if kind and suffix:
-                keeps += [f"\tfor (int i = 0, n = {COUNTS[self.name, name]}; i < n; i++)",
-                          f"\t\tckpti_mpi_recurring_keep(&a->def, {name}[i]);"]
-            elif kind:
+                sets += [f"\ta->{name} = ckpti_mpi_recurring_keep_all(&a->def, {name},",
+                         f"\t\t{COUNTS[self.name, name]});"]
+                continue
+            # Other arrays are the caller's until the request is freed.
+            sets.append(f"\ta->{name} = {name};")
+            if kind:
                 keeps.append(f"\tckpti_mpi_recurring_keep(&a->def, {name});")
         short = RECURRING.sub(lambda m: f"{m[2].lower()}{m[3]}", self.name)
         parameters = ", ".join(p[3] for p in self.parameters)

@@ -108,8 +108,8 @@ int PMPI_Comm_free(MPI_Comm *comm)
 	struct ckpti_guest_thread *coll = ckpti_mpi_coll_begin(*comm, "MPI_Comm_free");
 	MPI_Comm real = ckpti_mpi_real(*comm);
 
-	if (ret == MPI_SUCCESS)
-		ret = ckpti_mpi_recurring_tidy(*comm);
+	/* Also where a user's function has failed: the others are in it. */
+	(void)ckpti_mpi_recurring_tidy(*comm);
 	if (ret == MPI_SUCCESS)
 		ret = GUEST(MPI_Comm_free, &real);
 	*comm = ckpti_mpi_after(CKPTI_MPI_COMM, *comm, real);
@@ -124,8 +124,8 @@ int PMPI_Comm_disconnect(MPI_Comm *comm)
 	struct ckpti_guest_thread *coll = ckpti_mpi_coll_begin(*comm, "MPI_Comm_disconnect");
 	MPI_Comm real = ckpti_mpi_real(*comm);
 
-	if (ret == MPI_SUCCESS)
-		ret = ckpti_mpi_recurring_tidy(*comm);
+	/* Also where a user's function has failed: the others are in it. */
+	(void)ckpti_mpi_recurring_tidy(*comm);
 	if (ret == MPI_SUCCESS)
 		ret = GUEST(MPI_Comm_disconnect, &real);
 	*comm = ckpti_mpi_after(CKPTI_MPI_COMM, *comm, real);

@@ -132,6 +132,22 @@ void ckpti_mpi_recurring_keep(struct ckpti_mpi_recurring *def, const void *handl
 	ckpti_mpi_type_keep(h);
 }
 
+const void *ckpti_mpi_recurring_keep_all(struct ckpti_mpi_recurring *def, const void *handles,
+					 int n)
+{
+	struct ckpti_mpi_handle *const *from = handles, **copy;
+
+	copy = calloc((size_t)n + 1, sizeof(struct ckpti_mpi_handle *));
+	if (!copy)
+		ckpti_mpi_fatal("no memory for a request");
+	for (int i = 0; i < n; i++) {
+		copy[i] = from[i];
+		ckpti_mpi_recurring_keep(def, copy[i]);
+	}
+	def->array[def->narrays++] = copy;
+	return copy;
+}
+
 MPI_Request ckpti_mpi_recurring_request(struct ckpti_mpi_recurring *def)
 {
 	struct ckpti_guest_thread *self = ckpti_mpi_call_begin();
@@ -165,6 +181,8 @@ void ckpti_mpi_recurring_free(struct ckpti_mpi_recurring *def)
 {
 	for (int i = 0; i < def->nkept; i++)
 		ckpti_mpi_type_release(def->kept[i]);
+	for (int i = 0; i < def->narrays; i++)
+		free(def->array[i]);
 	__atomic_store_n(&def->own->unused, 1, __ATOMIC_RELEASE);
 	free(def->kept);
 	free(def);

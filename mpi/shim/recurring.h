@@ -28,15 +28,20 @@ typedef int ckpti_mpi_recurring_start_f(const struct ckpti_mpi_recurring *def,
 struct ckpti_mpi_recurring {
 	ckpti_mpi_recurring_start_f *start;
 	struct ckpti_mpi_own *own;
-	MPI_Comm comm;                  /* its */
+	MPI_Comm comm;                  /* of own */
 	struct ckpti_mpi_handle **kept; /* datatypes and operations, which may be freed before it */
 	int nkept;
+	void *array[2]; /* copies of arrays of handles */
+	int narrays;
 };
 
 /* A collective call on comm.  Memory for the definition; NULL: *ret says why. */
 void *ckpti_mpi_recurring_new(MPI_Comm comm, const char *call, size_t size,
 			      ckpti_mpi_recurring_start_f *start, int *ret);
 void ckpti_mpi_recurring_keep(struct ckpti_mpi_recurring *def, const void *handle);
+/* A copy of the n handles, which goes with the request: Fortran's bindings free theirs after the call. */
+const void *ckpti_mpi_recurring_keep_all(struct ckpti_mpi_recurring *def, const void *handles,
+					 int n);
 MPI_Request ckpti_mpi_recurring_request(struct ckpti_mpi_recurring *def);
 int ckpti_mpi_recurring_start(struct ckpti_mpi_handle *h);
 /* Within a collective call on comm: frees what none of its ranks uses. */
