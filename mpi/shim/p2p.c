@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Sends and receives.  Each is a request: a blocking call starts it in the guest and looks once, in one
- * crossing; only when that was not enough does it become a wait.
+ * Sends and receives.  A blocking call is started in the guest and polled there, in one crossing; it
+ * becomes a request of ours only if the gate closes meanwhile.
  */
 #include "shim/request.h"
 
@@ -138,7 +138,7 @@ static int sendrecv_by_request(struct ckpti_guest_thread *self, const void *send
 			       int recvcount, MPI_Datatype recvtype, int source, int recvtag,
 			       struct ckpti_mpi_coll *c, MPI_Status *status)
 {
-	struct ckpti_mpi_handle *in = ckpti_mpi_request_take(CKPTI_MPI_REQUEST);
+	struct ckpti_mpi_handle *in = ckpti_mpi_request_take(CKPTI_MPI_REQUEST), *out;
 	int ret, sent;
 
 	ckpti_mpi_request_note(in, RECEIVE, recvbuf, recvcount, recvtype, source, recvtag, c);
@@ -147,8 +147,19 @@ static int sendrecv_by_request(struct ckpti_guest_thread *self, const void *send
 		ckpti_mpi_request_discard(in);
 		return ret;
 	}
-	sent = blocking_by_request(self, SEND(STANDARD), sendbuf, sendcount, sendtype, dest,
-				   sendtag, c, MPI_STATUS_IGNORE);
+	out = ckpti_mpi_request_take(CKPTI_MPI_REQUEST);
+	ckpti_mpi_request_note(out, SEND(STANDARD), sendbuf, sendcount, sendtype, dest, sendtag, c);
+	sent = ckpti_mpi_request_post(self, out);
+	if (sent != MPI_SUCCESS) {
+		ckpti_mpi_request_discard(out);
+		/* Nothing was sent: there may be no answer. */
+		if (in->request.done)
+			(void)ckpti_mpi_request_give(in, status);
+		else
+			ckpti_mpi_orphan_add(in);
+		return sent;
+	}
+	sent = ckpti_mpi_request_wait(self, out, MPI_STATUS_IGNORE);
 	ret = ckpti_mpi_request_wait(self, in, status);
 	return ret == MPI_SUCCESS ? sent : ret;
 }
