@@ -85,12 +85,15 @@ struct ckpti_mpi_message *ckpti_mpi_buffered_find(struct ckpti_mpi_coll *c, int 
 	return m;
 }
 
-/* A message of ours to ourselves: so it is received exactly as any other, also in part and into holes. */
+/*
+ * A message of ours to ourselves: so it is received exactly as any other, also in part and into holes.
+ * That it is too long Open MPI does not see there.
+ */
 int ckpti_mpi_message_deliver(struct ckpti_mpi_message *m, void *buf, int count,
 			      struct ckpti_mpi_handle *type, MPI_Status *status)
 {
 	MPI_Datatype byte = ckpti_mpi_real(MPI_BYTE), real = ckpti_mpi_real(type);
-	MPI_Status got = {0};
+	MPI_Count size = 0;
 	int ret;
 
 	if (m->taking)
@@ -98,10 +101,13 @@ int ckpti_mpi_message_deliver(struct ckpti_mpi_message *m, void *buf, int count,
 	/* One at a time: all have the same tag. */
 	(void)pthread_mutex_lock(&lock);
 	ret = GUEST(MPI_Sendrecv, m->bytes, (int)m->status._ucount, byte, 0, 0, buf, count, real, 0,
-		    0, ckpti_mpi_own_comm, &got);
+		    0, ckpti_mpi_own_comm, MPI_STATUS_IGNORE);
 	(void)pthread_mutex_unlock(&lock);
+	if (ret == MPI_SUCCESS)
+		ret = GUEST(MPI_Type_size_x, real, &size);
+	if (ret == MPI_SUCCESS && (size_t)size * (size_t)count < m->status._ucount)
+		ret = MPI_ERR_TRUNCATE;
 	*status = m->status;
-	status->_ucount = got._ucount;
 	ckpti_mpi_message_free(m);
 	return ret;
 }
@@ -156,8 +162,8 @@ static int probe(int source, int tag, MPI_Comm comm, int *flag, struct ckpti_mpi
 		}
 	}
 	ckpti_mpi_call_end(self);
-	if (found && status != MPI_STATUS_IGNORE)
-		*status = got;
+	if (found)
+		ckpti_mpi_status_give(status, &got);
 	return ret;
 }
 
@@ -212,6 +218,7 @@ static int receive_matched(struct ckpti_guest_thread *self, void *buf, int count
 		ret = ckpti_mpi_message_deliver(m, buf, count, (void *)type,
 						&request->request.status);
 		ckpti_mpi_request_ended(request, ret);
+		request->request.delivered = 1;
 		ret = MPI_SUCCESS;
 	} else {
 		real = ckpti_mpi_real(h);

@@ -66,6 +66,7 @@ struct ckpti_mpi_request {
 	uint8_t persistent : 1; /* it has no request of the guest while it is inactive */
 	uint8_t orphan : 1;     /* the application has freed it, or never had it */
 	uint8_t measured : 1;   /* a copy that takes room of the attached buffer */
+	uint8_t delivered : 1;  /* its message was one that a drain had taken in */
 	int count;
 	int number; /* Fortran's, once it has one: libmpi_mpifh takes it from here after a wait */
 	int peer, tag;
@@ -208,7 +209,7 @@ static inline void ckpti_mpi_request_drop(struct ckpti_mpi_handle *h)
 	h->real = NULL;
 	h->grequest_is_c = true;
 	r->operation = CKPTI_MPI_NOTHING;
-	r->active = r->done = r->persistent = r->orphan = r->measured = 0;
+	r->active = r->done = r->persistent = r->orphan = r->measured = r->delivered = 0;
 	r->type = NULL;
 	r->comm = NULL;
 	r->data = NULL;

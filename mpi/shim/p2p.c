@@ -94,8 +94,8 @@ static inline __attribute__((always_inline)) int blocking(enum ckpti_mpi_operati
 					     status);
 	} else if (operation == CKPTI_MPI_RECV) {
 		ckpti_mpi_received(c, &got);
-		if (flag && status != MPI_STATUS_IGNORE)
-			*status = got;
+		if (flag)
+			ckpti_mpi_status_give(status, &got);
 	}
 	ckpti_mpi_type_release((void *)type);
 	ckpti_mpi_call_end(self);
@@ -226,8 +226,8 @@ int PMPI_Sendrecv(const void *sendbuf, int sendcount, MPI_Datatype sendtype, int
 		ckpti_mpi_orphan_add(in_h); /* nothing was sent: there may be no answer */
 	else if (in_h)
 		got = ckpti_mpi_request_wait(self, in_h, status);
-	else if (has_come && status != MPI_STATUS_IGNORE)
-		*status = came;
+	else if (has_come)
+		ckpti_mpi_status_give(status, &came);
 	ckpti_mpi_type_release((void *)recvtype);
 	ckpti_mpi_type_release((void *)sendtype);
 	ckpti_mpi_call_end(self);

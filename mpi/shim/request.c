@@ -72,7 +72,7 @@ int ckpti_mpi_request_post(struct ckpti_guest_thread *self, struct ckpti_mpi_han
 		m = ckpti_mpi_buffered_find(r->comm, r->peer, r->tag, true);
 		if (m) {
 			ret = ckpti_mpi_message_deliver(m, r->buf, r->count, r->type, &r->status);
-			r->active = r->done = 1;
+			r->active = r->done = r->delivered = 1;
 			r->error = ret;
 			return MPI_SUCCESS;
 		}
@@ -95,7 +95,7 @@ void ckpti_mpi_request_look(struct ckpti_guest_thread *self, struct ckpti_mpi_ha
 /* The guest has called the error handler for what it has found itself. */
 static int complain(const struct ckpti_mpi_request *r)
 {
-	if (r->error == MPI_ERR_TRUNCATE && r->comm && r->comm->handle)
+	if (r->delivered && r->comm && r->comm->handle)
 		(void)GUEST(MPI_Comm_call_errhandler, ckpti_mpi_real(r->comm->handle), r->error);
 	return r->error;
 }
@@ -105,9 +105,8 @@ int ckpti_mpi_request_give(struct ckpti_mpi_handle *h, MPI_Status *status)
 	struct ckpti_mpi_request *r = &h->request;
 	int ret = r->error == MPI_SUCCESS ? MPI_SUCCESS : complain(r);
 
-	if (status != MPI_STATUS_IGNORE)
-		*status = r->status;
-	r->active = r->done = 0;
+	ckpti_mpi_status_give(status, &r->status);
+	r->active = r->done = r->delivered = 0;
 	if (!r->persistent)
 		ckpti_mpi_request_discard(h);
 	return ret;
@@ -143,8 +142,7 @@ int PMPI_Wait(MPI_Request *request, MPI_Status *status)
 	int ret = MPI_SUCCESS;
 
 	if (!is_ours(h) || !h->request.active) {
-		if (status != MPI_STATUS_IGNORE)
-			*status = ckpti_mpi_empty_status;
+		ckpti_mpi_status_give(status, &ckpti_mpi_empty_status);
 	} else {
 		bool persistent = h->request.persistent;
 
@@ -165,8 +163,7 @@ int PMPI_Test(MPI_Request *request, int *flag, MPI_Status *status)
 
 	*flag = 1;
 	if (!is_ours(h) || !h->request.active) {
-		if (status != MPI_STATUS_IGNORE)
-			*status = ckpti_mpi_empty_status;
+		ckpti_mpi_status_give(status, &ckpti_mpi_empty_status);
 	} else {
 		bool persistent = h->request.persistent;
 
@@ -193,12 +190,11 @@ int PMPI_Request_get_status(MPI_Request request, int *flag, MPI_Status *status)
 	if (is_ours(h) && h->request.active && !h->request.done)
 		ckpti_mpi_request_look(self, h);
 	if (!is_ours(h) || !h->request.active) {
-		if (status != MPI_STATUS_IGNORE)
-			*status = ckpti_mpi_empty_status;
+		ckpti_mpi_status_give(status, &ckpti_mpi_empty_status);
 	} else {
 		*flag = h->request.done;
-		if (*flag && status != MPI_STATUS_IGNORE)
-			*status = h->request.status;
+		if (*flag)
+			ckpti_mpi_status_give(status, &h->request.status);
 	}
 	ckpti_mpi_call_end(self);
 	return MPI_SUCCESS;
@@ -419,11 +415,10 @@ static int give_all(int n, MPI_Request *request, MPI_Status *status)
 			error = give(&request[i], to);
 		else if (to != MPI_STATUS_IGNORE)
 			*to = ckpti_mpi_empty_status;
-		if (error != MPI_SUCCESS) {
+		if (to != MPI_STATUS_IGNORE)
+			to->MPI_ERROR = error;
+		if (error != MPI_SUCCESS)
 			ret = MPI_ERR_IN_STATUS;
-			if (to != MPI_STATUS_IGNORE)
-				to->MPI_ERROR = error;
-		}
 	}
 	return ret;
 }
@@ -470,8 +465,8 @@ static int complete_any(int n, MPI_Request *request, int *index, int *flag, MPI_
 		if (done >= 0)
 			ret = MPI_SUCCESS;
 		*flag = done > 0 || active == 0;
-		if (active == 0 && status != MPI_STATUS_IGNORE)
-			*status = ckpti_mpi_empty_status;
+		if (active == 0)
+			ckpti_mpi_status_give(status, &ckpti_mpi_empty_status);
 		for (int i = 0; done > 0 && i < n; i++) {
 			struct ckpti_mpi_handle *h = (void *)request[i];
 
@@ -523,11 +518,10 @@ static int complete_some(int n, MPI_Request *request, int *outcount, int *index,
 				continue;
 			error = give(&request[i], to);
 			index[out++] = i;
-			if (error != MPI_SUCCESS) {
+			if (to != MPI_STATUS_IGNORE)
+				to->MPI_ERROR = error;
+			if (error != MPI_SUCCESS)
 				ret = MPI_ERR_IN_STATUS;
-				if (to != MPI_STATUS_IGNORE)
-					to->MPI_ERROR = error;
-			}
 		}
 		*outcount = active ? out : MPI_UNDEFINED;
 	}

@@ -31,7 +31,7 @@ int ckpti_mpi_request_post_again(struct ckpti_guest_thread *self, struct ckpti_m
 
 /* One look at an active one that is not done. */
 void ckpti_mpi_request_look(struct ckpti_guest_thread *self, struct ckpti_mpi_handle *h);
-/* To its end, and give the status back; a handle that is not persistent goes. */
+/* To its end, and give the status back, without MPI_ERROR; a handle that is not persistent goes. */
 int ckpti_mpi_request_wait(struct ckpti_guest_thread *self, struct ckpti_mpi_handle *h,
 			   MPI_Status *status);
 int ckpti_mpi_request_give(struct ckpti_mpi_handle *h, MPI_Status *status);
@@ -112,6 +112,17 @@ static inline void ckpti_mpi_request_note(struct ckpti_mpi_handle *h,
 	if (comm)
 		comm->p2p = true;
 	ckpti_mpi_type_keep(r->type);
+}
+
+/* To the caller of a call with one status: its MPI_ERROR stays as the caller has it. */
+static inline void ckpti_mpi_status_give(MPI_Status *to, const MPI_Status *from)
+{
+	if (to == MPI_STATUS_IGNORE)
+		return;
+	to->MPI_SOURCE = from->MPI_SOURCE;
+	to->MPI_TAG = from->MPI_TAG;
+	to->_cancelled = from->_cancelled;
+	to->_ucount = from->_ucount;
 }
 
 /* Never posted, or not wanted any more. */

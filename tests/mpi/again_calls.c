@@ -134,6 +134,7 @@ static void make_messages(void)
 	MPI_Irecv(&never, 1, MPI_INT, other, 99, MPI_COMM_WORLD, &late[2]);
 	/* Nobody has asked for it. */
 	MPI_Send(&sent[1], 1, MPI_INT, other, 3, MPI_COMM_WORLD);
+	MPI_Send(sent, 2, MPI_INT, other, 5, MPI_COMM_WORLD);
 	MPI_Send_init(&answer, 1, MPI_INT, other, 4, MPI_COMM_WORLD, &definition[0]);
 	MPI_Recv_init(&early, 1, MPI_INT, other, 4, MPI_COMM_WORLD, &definition[1]);
 	MPI_Start(&definition[1]);
@@ -199,6 +200,35 @@ static void check_general(void)
 	(void)pthread_join(thread, NULL);
 	MPI_Get_count(&status[2], MPI_INT, &n);
 	CHECK(n == 23 && status[2].MPI_TAG == 2 && freed[0] == 1 && freed[2] == 1);
+}
+
+static int wrong;
+
+static void on_wrong(MPI_Comm *comm, int *code, ...)
+{
+	(void)code;
+	wrong += *comm == MPI_COMM_WORLD;
+}
+
+/* The error handler is told once: of a message that is too long, and of a send to nobody. */
+static void check_errors(void)
+{
+	static int unwanted;
+	MPI_Errhandler handler;
+	MPI_Status status = {.MPI_ERROR = 77};
+	int got[2] = {0, 0};
+
+	MPI_Comm_create_errhandler(on_wrong, &handler);
+	MPI_Comm_set_errhandler(MPI_COMM_WORLD, handler);
+	MPI_Errhandler_free(&handler);
+	CHECK(MPI_Sendrecv(got, 1, MPI_INT, 1000, 6, &unwanted, 1, MPI_INT, other, 6,
+			   MPI_COMM_WORLD, MPI_STATUS_IGNORE) != MPI_SUCCESS);
+	CHECK(wrong == 1);
+	CHECK(MPI_Recv(got, 1, MPI_INT, other, 5, MPI_COMM_WORLD, &status) == MPI_ERR_TRUNCATE);
+	CHECK(wrong == 2 && got[0] == 60 + other && status.MPI_TAG == 5 && status.MPI_ERROR == 77);
+	/* Its receive is still there. */
+	MPI_Send(got, 1, MPI_INT, other, 6, MPI_COMM_WORLD);
+	MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_ARE_FATAL);
 }
 
 static void check_messages(void)
@@ -325,6 +355,7 @@ int main(int argc, char **argv)
 	make_functions();
 	make_general();
 	pause_for("go");
+	check_errors();
 	check_messages();
 	check_persistent();
 	check_functions();

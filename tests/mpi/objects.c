@@ -285,6 +285,79 @@ static void error_handlers(void)
 	MPI_Comm_set_errhandler(world, MPI_ERRORS_ARE_FATAL);
 }
 
+static int complaints;
+
+static void complain(MPI_Comm *comm, int *code, ...)
+{
+	(void)comm;
+	(void)code;
+	complaints++;
+}
+
+/* The caller's MPI_ERROR before was 77, and the error handler has run how often since the last time? */
+static void say_status(const char *call, int code, MPI_Status *status)
+{
+	int class;
+
+	MPI_Error_class(code, &class);
+	say("%s: class %d, status %d of %d, tag %d, %d complaints", call, class, status->MPI_ERROR,
+	    status->MPI_SOURCE, status->MPI_TAG, complaints);
+	status->MPI_ERROR = 77;
+	complaints = 0;
+}
+
+/* Some messages are too long. */
+static void statuses(void)
+{
+	MPI_Status one = {.MPI_ERROR = 77}, each[4] = {{0}};
+	int out[2] = {5, 6}, in[4], index[4], flag, n = 0, code;
+	MPI_Request request[4], sent[4];
+	MPI_Errhandler handler;
+	MPI_Comm own;
+
+	MPI_Comm_dup(MPI_COMM_SELF, &own);
+	MPI_Comm_create_errhandler(complain, &handler);
+	MPI_Comm_set_errhandler(own, handler);
+	MPI_Errhandler_free(&handler);
+	for (int i = 0; i < 4; i++)
+		MPI_Isend(out, 1 + (i == 3), MPI_INT, 0, i, own, &sent[i]);
+	say_status("probe", MPI_Probe(0, 1, own, &one), &one);
+	for (int i = 0; i < 2; i++)
+		MPI_Irecv(&in[i], 1, MPI_INT, 0, i, own, &request[i]);
+	say_status("recv", MPI_Recv(&in[2], 1, MPI_INT, 0, 2, own, &one), &one);
+	say_status("long recv", MPI_Recv(&in[3], 1, MPI_INT, 0, 3, own, &one), &one);
+	say_status("wait", MPI_Wait(&request[0], &one), &one);
+	do {
+		code = MPI_Request_get_status(request[1], &flag, &one);
+	} while (!flag);
+	say_status("get status", code, &one);
+	say_status("test", MPI_Test(&request[1], &flag, &one), &one);
+	say_status("nothing", MPI_Wait(&request[1], &one), &one);
+	say_status("sendrecv", MPI_Sendrecv(out, 1, MPI_INT, 0, 7, in, 1, MPI_INT, 0, 7, own, &one),
+		   &one);
+	MPI_Waitall(4, sent, MPI_STATUSES_IGNORE);
+	for (int round = 0; round < 3; round++) {
+		/* Open MPI does not see that a message to oneself is too long if it comes second. */
+		for (int i = 0; i < 4; i++)
+			MPI_Isend(out, 1 + (i == 1), MPI_INT, 0, i, own, &sent[i]);
+		for (int i = 0; i < 4; i++) {
+			each[i].MPI_ERROR = 77;
+			MPI_Irecv(&in[i], 1, MPI_INT, 0, i, own, &request[i]);
+		}
+		if (round == 0)
+			code = MPI_Waitall(4, request, each);
+		else if (round == 1)
+			code = MPI_Waitsome(4, request, &n, index, each);
+		else
+			code = MPI_Waitany(2, request + 1, &n, &each[0]);
+		for (int i = 0; i < (round == 2 ? 1 : 4); i++)
+			say_status("several", code, &each[i]);
+		MPI_Waitall(4, request, MPI_STATUSES_IGNORE);
+		MPI_Waitall(4, sent, MPI_STATUSES_IGNORE);
+	}
+	MPI_Comm_free(&own);
+}
+
 static void infos(void)
 {
 	MPI_Info info, dup;
@@ -468,6 +541,7 @@ int main(int argc, char **argv)
 	datatypes();
 	attributes();
 	error_handlers();
+	statuses();
 	infos();
 	windows();
 	files();
