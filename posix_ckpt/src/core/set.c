@@ -398,11 +398,11 @@ int ckpti_set_scan(struct ckpti_set *set, struct ckpti_err *err)
 
 /* ---- may it be signalled? ----------------------------------------------------------------- */
 
-/* 0, or -EACCES when its mappings may not be looked at. */
+/* 0; -EACCES: its mappings may not be looked at; -ESRCH: it has none, as a process that ends. */
 static int find_agent(struct ckpti_member *m, bool catches)
 {
 	char *text = ckpti_procfs_slurp(m->info.pid, "maps", NULL);
-	int r = text || errno != EACCES ? 0 : -EACCES;
+	int r = text && *text ? 0 : !text && errno == EACCES ? -EACCES : -ESRCH;
 
 	m->agent = CKPTI_AGENT_NONE;
 	if (text && catches && strstr(text, "/libckpt.so"))
@@ -443,7 +443,7 @@ int ckpti_set_eligible(struct ckpti_set *set, struct ckpti_member *m, struct ckp
 {
 	const struct ckpti_procinfo *p = &m->info;
 	uint64_t bit = 1ULL << (set->signo - 1);
-	int pid = p->pid;
+	int pid = p->pid, r;
 
 	if (p->uid[0] != p->uid[1] || p->uid[0] != p->uid[2])
 		return ckpti_err_obj(
@@ -471,11 +471,14 @@ int ckpti_set_eligible(struct ckpti_set *set, struct ckpti_member *m, struct ckp
 	if (p->seccomp)
 		return ckpti_err_obj(err, -ENOTSUP, pid, p->comm,
 				     "has a seccomp filter, which cannot be read back");
-	if (find_agent(m, p->sig_caught & bit) < 0)
+	r = find_agent(m, p->sig_caught & bit);
+	if (r == -EACCES)
 		return ckpti_err_obj(err, -EPERM, pid, p->comm,
 				     "asked not to be dumped (PR_SET_DUMPABLE): respected");
+	if (r < 0 && in_transit(m, ENDING_LIMIT_NS))
+		return -EAGAIN;
 	if (m->agent == CKPTI_AGENT_NONE) {
-		if (is_prepared(pid) && in_transit(m, BARE_LIMIT_NS))
+		if ((set->req->prepared_only || is_prepared(pid)) && in_transit(m, BARE_LIMIT_NS))
 			return -EAGAIN;
 		if (set->req->prepared_only)
 			return ckpti_err_obj(err, -ENOLINK, pid, p->comm,
