@@ -40,6 +40,7 @@ target_compile_options(ckpt_freestanding INTERFACE
   -std=gnu11 ${ckpt_warnings} -fno-common
   -O2 -ffreestanding -fno-builtin -fno-stack-protector -fPIC -mgeneral-regs-only
   -fcf-protection=none -fno-asynchronous-unwind-tables
+  -include ${PROJECT_SOURCE_DIR}/posix_ckpt/src/agent/hidden.h
   # What CFLAGS of the environment may bring in, switched off again.
   -fno-sanitize=all -fno-profile-arcs -fno-test-coverage -fno-lto -U_FORTIFY_SOURCE
   # Else gcc turns the loop of a private memset() into a call of memset().

@@ -9,7 +9,7 @@ function(ckpt_flat_image name script)
     list(APPEND objects $<TARGET_OBJECTS:${lib}>)
   endforeach()
   add_custom_command(OUTPUT ${bin}
-    COMMAND ${CMAKE_LINKER} -nostdlib -pie --no-dynamic-linker -z norelro --build-id=none -z noexecstack
+    COMMAND ${CMAKE_LINKER} -nostdlib -static --build-id=none -z noexecstack
             -T ${script} -o ${elf} ${objects}
     COMMAND ${CMAKE_OBJCOPY} -O binary ${elf} ${bin}
     DEPENDS ${ARGN} ${objects} ${script}

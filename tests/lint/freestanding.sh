@@ -27,4 +27,11 @@ if readelf -SW "$tmp/all.o" | grep -E '\.(tbss|tdata)'; then
 	echo "thread-local storage in freestanding code"
 	bad=1
 fi
+# What is linked to a flat image runs where nobody relocates it.
+if readelf -rW "$tmp/all.o" | awk '/^Relocation section/ { code = !/debug/ }
+		code && /R_X86_64_(64|32|32S|[A-Z_]*GOT[A-Z_0-9]*) / { print; found = 1 }
+		END { exit !found }'; then
+	echo "freestanding code needs relocations"
+	bad=1
+fi
 exit $bad
