@@ -41,10 +41,13 @@ def prepare(cluster, seconds):
     if not shutil.which("lmp"):
         raise Skipped("no lmp")
     write_input(cluster, 400)
-    text = cluster.alice("sh", "-c", f"{SETTINGS} srun -N2 -n4 --mpi=pmix {COMMAND}")
-    loop = re.search(r"^Loop time of ([\d.]+) ", text, re.M)
-    expect(loop, f"lmp does not run: {text}")
-    steps = int(min(max(seconds * 400 / float(loop[1]), 1000), 40000)) // EVERY * EVERY
+    loops = []
+    # The shortest: others may be at work, and are not for the whole time of the test.
+    for _ in range(3):
+        text = cluster.alice("sh", "-c", f"{SETTINGS} srun -N2 -n4 --mpi=pmix {COMMAND}")
+        loops += re.findall(r"^Loop time of ([\d.]+) ", text, re.M)
+        expect(loops, f"lmp does not run: {text}")
+    steps = int(min(max(seconds * 400 / min(map(float, loops)), 1000), 40000)) // EVERY * EVERY
     write_input(cluster, steps)
     return steps
 
