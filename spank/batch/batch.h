@@ -70,6 +70,8 @@ void ckpti_batch_ended(const struct ckpti_batch *b, int status);
 
 /* ---- task.c -------------------------------------------------------------------------------- */
 
+/* Become `cpr run` of the program.  Comes back with errno when that cannot be; cpr is its path then. */
+void ckpti_batch_exec_run(const struct ckpti_batch *b, char cpr[PATH_MAX]);
 /* Runs the program, or what it was in a generation: its wait status. */
 int ckpti_batch_task(struct ckpti_batch *b);
 

@@ -84,25 +84,11 @@ static void find_ourselves(struct ckpti_batch *b)
 /* As it would be without us. */
 static int run_plain(const struct ckpti_batch *b)
 {
-	char cpr[PATH_MAX], **argv;
-	size_t n = 0, k = 0;
+	char cpr[PATH_MAX];
 
 	ckpti_batch_clear_env();
-	while (b->command[n])
-		n++;
-	argv = calloc(n + 5, sizeof(*argv));
-	if (!argv)
-		return CANNOT_RUN;
-	(void)snprintf(cpr, sizeof(cpr), "%s/cpr", b->bindir);
-	argv[k++] = cpr;
-	argv[k++] = (char *)(uintptr_t) "run";
-	if (b->quiet)
-		argv[k++] = (char *)(uintptr_t) "-q";
-	argv[k++] = (char *)(uintptr_t) "--";
-	memcpy(argv + k, b->command, n * sizeof(*argv));
-	(void)execv(cpr, argv);
+	ckpti_batch_exec_run(b, cpr);
 	(void)fprintf(stderr, "cpr: run: %s: %s\n", cpr, strerror(errno));
-	free(argv);
 	return CANNOT_RUN;
 }
 

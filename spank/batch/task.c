@@ -79,18 +79,17 @@ static const char *prepare(const struct ckpti_batch *b)
 	return NULL;
 }
 
-/* Inside of a set `cpr run` prepares the program, and makes no step of it. */
-static void be_prepared(const struct ckpti_batch *b)
+void ckpti_batch_exec_run(const struct ckpti_batch *b, char cpr[PATH_MAX])
 {
-	char cpr[PATH_MAX], **argv;
+	char **argv;
 	size_t n = 0, k = 0;
 
+	(void)snprintf(cpr, PATH_MAX, "%s/cpr", b->bindir);
 	while (b->command[n])
 		n++;
 	argv = calloc(n + 5, sizeof(*argv));
 	if (!argv)
-		_exit(CANNOT_RUN);
-	(void)snprintf(cpr, sizeof(cpr), "%s/cpr", b->bindir);
+		return;
 	argv[k++] = cpr;
 	argv[k++] = (char *)(uintptr_t) "run";
 	if (b->quiet)
@@ -98,6 +97,15 @@ static void be_prepared(const struct ckpti_batch *b)
 	argv[k++] = (char *)(uintptr_t) "--";
 	memcpy(argv + k, b->command, n * sizeof(*argv));
 	(void)execv(cpr, argv);
+	free(argv);
+}
+
+/* Inside of a set `cpr run` prepares the program, and makes no step of it. */
+static void be_prepared(const struct ckpti_batch *b)
+{
+	char cpr[PATH_MAX];
+
+	ckpti_batch_exec_run(b, cpr);
 	(void)fprintf(stderr, "cpr: run: cannot execute %s: %s\n", cpr, strerror(errno));
 	_exit(CANNOT_RUN);
 }

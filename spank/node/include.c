@@ -75,18 +75,6 @@ static int directory_of(const struct ckpti_task *t, char cwd[PATH_MAX])
 	return (int)ckpti_procfs_link(ckpti_supervisor_root(t->pid), "cwd", cwd);
 }
 
-static int add_size(void *arg, const char *path, int fd, const struct stat *st,
-		    struct ckpti_err *err)
-{
-	uint64_t *sum = arg;
-
-	(void)path;
-	(void)fd;
-	(void)err;
-	*sum += (uint64_t)st->st_size;
-	return 0;
-}
-
 int ckpti_include_check_node(const struct ckpti_node *n, uint64_t *need, struct ckpti_err *err)
 {
 	char cwd[PATH_MAX], pattern[CKPTI_NODE_PATTERN];
@@ -103,7 +91,7 @@ int ckpti_include_check_node(const struct ckpti_node *n, uint64_t *need, struct 
 		/* Elsewhere it may hang: that is for cpr. */
 		while (r == 0 && next_pattern(&list, cwd, pattern))
 			if (ckpti_node_is_local(n, pattern))
-				r = ckpti_include_find(&in, cwd, add_size, need, err);
+				r = ckpti_include_add_sizes(&in, cwd, need, err);
 	}
 	return r;
 }

@@ -243,18 +243,6 @@ static int directory_of_root(const struct ckpti_set *set, char ret[PATH_MAX], st
 		     : 0;
 }
 
-static int add_size(void *arg, const char *path, int fd, const struct stat *st,
-		    struct ckpti_err *err)
-{
-	uint64_t *sum = arg;
-
-	(void)path;
-	(void)fd;
-	(void)err;
-	*sum += (uint64_t)st->st_size;
-	return 0;
-}
-
 /* Before anybody stops: is a file among them that cannot be saved, and how much is it? */
 static int look_at_included(const struct ckpti_set *set, uint64_t *ret_bytes, struct ckpti_err *err)
 {
@@ -267,7 +255,7 @@ static int look_at_included(const struct ckpti_set *set, uint64_t *ret_bytes, st
 		return 0;
 	in.note = NULL; /* told when they are saved */
 	r = directory_of_root(set, cwd, err);
-	return r < 0 ? r : ckpti_include_find(&in, cwd, add_size, ret_bytes, err);
+	return r < 0 ? r : ckpti_include_add_sizes(&in, cwd, ret_bytes, err);
 }
 
 static int snap_included(struct ckpti_snap *s, struct ckpti_err *err)

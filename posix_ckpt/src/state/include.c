@@ -260,6 +260,24 @@ static int save(void *arg, const char *path, int fd, const struct stat *st, stru
 	return r < 0 ? ckpti_err(err, r, "out of memory") : 0;
 }
 
+static int add_size(void *arg, const char *path, int fd, const struct stat *st,
+		    struct ckpti_err *err)
+{
+	uint64_t *sum = arg;
+
+	(void)path;
+	(void)fd;
+	(void)err;
+	*sum += (uint64_t)st->st_size;
+	return 0;
+}
+
+int ckpti_include_add_sizes(const struct ckpti_include *in, const char *cwd, uint64_t *sum,
+			    struct ckpti_err *err)
+{
+	return ckpti_include_find(in, cwd, add_size, sum, err);
+}
+
 int ckpti_include_save(struct ckpti_capture *cap, const struct ckpti_include *in, const char *cwd,
 		       struct ckpti_err *err)
 {

@@ -26,6 +26,9 @@ typedef int (*ckpti_include_f)(void *arg, const char *path, int fd, const struct
 			       struct ckpti_err *err);
 int ckpti_include_find(const struct ckpti_include *in, const char *cwd, ckpti_include_f fn,
 		       void *arg, struct ckpti_err *err);
+/* What they would take, added to *sum. */
+int ckpti_include_add_sizes(const struct ckpti_include *in, const char *cwd, uint64_t *sum,
+			    struct ckpti_err *err);
 /* The pattern of a relative one.  Its length, or -ENAMETOOLONG; at least size when it was cut off. */
 int ckpti_include_absolute(const char *cwd, const char *glob, char *ret, size_t size);
 /* Into the image, when the open files are there. */
