@@ -2,7 +2,9 @@
 /* Refused sockets, and states of sockets. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/filter.h>
 #include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -28,17 +30,11 @@ static int make_socket(int family, int type, int protocol)
 	return s;
 }
 
-static void make_udp(void)
+static struct sockaddr_in loopback(int port)
 {
-	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-
-	fd = make_socket(AF_INET, SOCK_DGRAM, 0);
-	t_sys(bind(fd, (struct sockaddr *)&in, sizeof(in)));
-}
-
-static void make_udplite(void)
-{
-	fd = make_socket(AF_INET, SOCK_DGRAM, IPPROTO_UDPLITE);
+	return (struct sockaddr_in){.sin_family = AF_INET,
+				    .sin_port = htons((uint16_t)port),
+				    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 }
 
 static void make_raw(void)
@@ -53,7 +49,38 @@ static void make_packet(void)
 
 static void make_netlink(void)
 {
+	fd = make_socket(AF_NETLINK, SOCK_RAW, NETLINK_AUDIT);
+}
+
+static void make_netlink_asked(void)
+{
+	struct {
+		struct nlmsghdr h;
+		struct ifinfomsg i;
+	} req = {.h = {.nlmsg_len = sizeof(req),
+		       .nlmsg_type = RTM_GETLINK,
+		       .nlmsg_flags = NLM_F_REQUEST},
+		 .i = {.ifi_index = 1}};
+
 	fd = make_socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+	t_sys(send(fd, &req, sizeof(req), 0));
+}
+
+static void make_udp_corked(void)
+{
+	struct sockaddr_in in = loopback(9);
+
+	fd = make_socket(AF_INET, SOCK_DGRAM, 0);
+	t_sys(sendto(fd, "x", 1, MSG_MORE, (struct sockaddr *)&in, sizeof(in)));
+}
+
+static void make_udp_filtered(void)
+{
+	struct sock_filter code[] = {BPF_STMT(BPF_RET | BPF_K, 0x1234)};
+	struct sock_fprog prog = {.len = 1, .filter = code};
+
+	fd = make_socket(AF_INET, SOCK_DGRAM, 0);
+	t_sys(setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog, sizeof(prog)));
 }
 
 static void make_vsock(void)
@@ -67,13 +94,6 @@ static void make_mptcp(void)
 }
 
 /* ---- TCP ---------------------------------------------------------------------------------- */
-
-static struct sockaddr_in loopback(int port)
-{
-	return (struct sockaddr_in){.sin_family = AF_INET,
-				    .sin_port = htons((uint16_t)port),
-				    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-}
 
 static void make_tcp_outside(void)
 {
@@ -259,11 +279,13 @@ static void make_stranger(void)
 }
 
 const struct refused refused_sockets[] = {
-	{"UDP socket", "is a UDP socket", make_udp, NULL, 0, 4},
-	{"UDP-Lite socket", "is a UDP-Lite socket", make_udplite, NULL, 0, 4},
 	{"raw socket", "is a raw socket", make_raw, NULL, 1, 4},
 	{"packet socket", "is a packet socket", make_packet, NULL, 1, 4},
-	{"netlink socket", "is a netlink socket", make_netlink, NULL, 0, 4},
+	{"netlink, other protocols", "its protocol cannot be saved", make_netlink, NULL, 0, 4},
+	{"netlink, unread message", "a message waits in it", make_netlink_asked, NULL, 0, 1},
+	{"UDP, incomplete datagram", "an incomplete datagram waits to be sent", make_udp_corked,
+	 NULL, 0, 1},
+	{"UDP with a packet filter", "it has a packet filter", make_udp_filtered, NULL, 0, 4},
 	{"vsock", "is a vsock socket", make_vsock, NULL, 0, 4},
 	{"multipath TCP", "multipath TCP cannot be saved", make_mptcp, NULL, 0, 4},
 	{"TCP to the outside", "the other end of the connection is outside the set",

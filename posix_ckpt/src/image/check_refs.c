@@ -362,7 +362,9 @@ static int check_obj(struct refs *r, const struct ckpti_view *v)
 	struct ckpti_r_obj_file file;
 	struct ckpti_r_obj_pipe pipe;
 	struct ckpti_r_obj_unix un;
+	struct ckpti_r_obj_netlink nl;
 	struct ckpti_r_obj_tcp tcp;
+	struct ckpti_r_obj_udp udp;
 	int res;
 
 	switch (v->type) {
@@ -401,6 +403,18 @@ static int check_obj(struct refs *r, const struct ckpti_view *v)
 		CKPTI_FIXED(v, &tcp);
 		res = check_peer(r, v->type, tcp.peer);
 		return res < 0 ? res : check_queue(r, v, tcp.nbytes, 0);
+	case CKPTI_R_OBJ_UDP:
+		CKPTI_FIXED(v, &udp);
+		return check_queue(
+			r, v, udp.nbytes,
+			udp.nopts * (uint64_t)sizeof(struct ckpti_e_sockopt) / 4 +
+				udp.ngroups * (uint64_t)sizeof(struct ckpti_e_membership) / 4 +
+				udp.nmsgs * (uint64_t)sizeof(struct ckpti_e_datagram) / 4);
+	case CKPTI_R_OBJ_NETLINK:
+		CKPTI_FIXED(v, &nl);
+		return check_queue(r, v, 0,
+				   nl.nopts * (uint64_t)sizeof(struct ckpti_e_sockopt) / 4 +
+					   nl.ngroups + nl.nfilter * UINT64_C(2));
 	default:
 		return 0;
 	}

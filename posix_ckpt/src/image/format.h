@@ -81,6 +81,8 @@ enum ckpti_rec_type {
 	CKPTI_R_OBJ_MEMFD, /* descriptor of a CKPTI_R_SHM object */
 	CKPTI_R_OBJ_UNIX,
 	CKPTI_R_OBJ_TCP,
+	CKPTI_R_OBJ_UDP = 0x110,
+	CKPTI_R_OBJ_NETLINK,
 };
 
 struct ckpti_r_set {
@@ -455,6 +457,59 @@ struct ckpti_r_obj_tcp {
 	int64_t rcvtimeo_us, sndtimeo_us;
 	int32_t opt[8]; /* see tcp_options[] in state/tcp.c, in this order */
 			/* array of bytes */
+};
+
+/* An option that holds an integer and is read and set in the same way. */
+struct ckpti_e_sockopt {
+	int32_t level, name, value;
+};
+
+enum ckpti_membership_op {
+	CKPTI_GROUP_JOIN = 1,
+	CKPTI_GROUP_JOIN_SOURCE,
+	CKPTI_GROUP_BLOCK_SOURCE
+};
+
+struct ckpti_e_membership {
+	uint32_t op;                   /* enum ckpti_membership_op */
+	char ifname[16];               /* interface; numbers change */
+	uint8_t group[28], source[28]; /* sockaddr_in or sockaddr_in6 */
+};
+
+struct ckpti_e_datagram {
+	uint32_t len;
+	uint8_t from[28]; /* sockaddr_in or sockaddr_in6 */
+};
+
+struct ckpti_r_obj_udp { /* UDP, UDP-Lite */
+	struct ckpti_obj o;
+	int32_t family;                /* AF_INET, AF_INET6 */
+	int32_t protocol;              /* IPPROTO_UDP, IPPROTO_UDPLITE */
+	uint8_t local[28], remote[28]; /* sockaddr_in or sockaddr_in6; zeros: not connected */
+	int32_t sndbuf, rcvbuf;        /* 0: left to the kernel */
+	uint32_t cork;
+	uint32_t nopts;   /* the array: so many ckpti_e_sockopt, */
+	uint32_t ngroups; /* ckpti_e_membership, */
+	uint32_t nmsgs;   /* ckpti_e_datagram, */
+	uint64_t nbytes;  /* and the data of the datagrams */
+	int64_t rcvtimeo_us, sndtimeo_us;
+	/* string: device that it is bound to, array of bytes: see above */
+};
+
+struct ckpti_r_obj_netlink {
+	struct ckpti_obj o;
+	int32_t type;     /* SOCK_RAW, SOCK_DGRAM */
+	int32_t protocol; /* NETLINK_ROUTE … */
+	uint32_t bound;   /* 1: has a port */
+	uint32_t port;
+	uint32_t peer_port, peer_groups; /* of connect() */
+	int32_t sndbuf, rcvbuf;          /* 0: left to the kernel */
+	uint32_t nopts;                  /* the array: so many ckpti_e_sockopt, */
+	uint32_t ngroups;                /* uint32_t with 32 groups each, */
+	uint32_t nfilter;                /* and instructions of a packet filter, 8 bytes each */
+	uint32_t pad;
+	int64_t rcvtimeo_us, sndtimeo_us;
+	/* array of bytes: see above */
 };
 
 enum ckpti_lock_kind {

@@ -46,6 +46,8 @@ static const struct ckpti_rec_info table[] = {
 	{ CKPTI_R_OBJ_MEMFD,      56, 0,   0, 0, "memfd" },
 	{ CKPTI_R_OBJ_UNIX,      112, 0,   1, 0, "unix" },
 	{ CKPTI_R_OBJ_TCP,       208, 0,   1, 0, "tcp" },
+	{ CKPTI_R_OBJ_UDP,       152, 1,   1, 0, "udp" },
+	{ CKPTI_R_OBJ_NETLINK,   104, 0,   1, 0, "netlink" },
 };
 /* clang-format on */
 
@@ -85,6 +87,11 @@ NOT_SMALLER(struct ckpti_e_epoll, 24);
 NOT_SMALLER(struct ckpti_r_obj_memfd, 56);
 NOT_SMALLER(struct ckpti_r_obj_unix, 112);
 NOT_SMALLER(struct ckpti_r_obj_tcp, 208);
+NOT_SMALLER(struct ckpti_r_obj_udp, 152);
+NOT_SMALLER(struct ckpti_r_obj_netlink, 104);
+NOT_SMALLER(struct ckpti_e_sockopt, 12);
+NOT_SMALLER(struct ckpti_e_membership, 76);
+NOT_SMALLER(struct ckpti_e_datagram, 32);
 
 const struct ckpti_rec_info *ckpti_rec_info(uint32_t type)
 {

@@ -6,6 +6,7 @@
  */
 #include "state/kinds.h"
 
+/* clang-format off */
 const struct ckpti_fd_kind *const ckpti_fd_kinds[] = {
 	&ckpti_kind_memfd, /* before file: a memfd is a regular file to fstat() */
 	&ckpti_kind_file,
@@ -19,6 +20,9 @@ const struct ckpti_fd_kind *const ckpti_fd_kinds[] = {
 	&ckpti_kind_epoll,
 	&ckpti_kind_unix,
 	&ckpti_kind_tcp,
+	&ckpti_kind_udp,
+	&ckpti_kind_netlink,
 	&ckpti_kind_stdio,
 	NULL,
 };
+/* clang-format on */

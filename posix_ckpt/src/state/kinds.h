@@ -21,5 +21,7 @@ extern const struct ckpti_fd_kind ckpti_kind_signalfd;
 extern const struct ckpti_fd_kind ckpti_kind_epoll;
 extern const struct ckpti_fd_kind ckpti_kind_unix;
 extern const struct ckpti_fd_kind ckpti_kind_tcp;
+extern const struct ckpti_fd_kind ckpti_kind_udp;
+extern const struct ckpti_fd_kind ckpti_kind_netlink;
 
 #endif

@@ -52,11 +52,8 @@ static const struct {
 	const char *protocol;
 	const char *what;
 } sockets[] = {
-	{"UDP", "a UDP socket"},        {"UDP-Lite", "a UDP-Lite socket"},
-	{"RAW", "a raw socket"},        {"PING", "a ping socket"},
-	{"PACKET", "a packet socket"},  {"NETLINK", "a netlink socket"},
-	{"AF_VSOCK", "a vsock socket"}, {"SCTP", "an SCTP socket"},
-	{"ALG", "a crypto API socket"},
+	{"RAW", "a raw socket"},        {"PING", "a ping socket"},  {"PACKET", "a packet socket"},
+	{"AF_VSOCK", "a vsock socket"}, {"SCTP", "an SCTP socket"}, {"ALG", "a crypto API socket"},
 };
 
 const char *ckpti_refused_fs(const struct ckpti_desc *d)

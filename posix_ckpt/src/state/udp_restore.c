@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Restoring UDP sockets (udp.c saves them).
+ *
+ * Datagrams that waited to be read are sent again by the restored socket that had sent them, so that
+ * their sender is what it was.  Nobody else can do that without privileges: what came from outside the
+ * set is dropped, which UDP allows and the user is told.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "state/kinds.h"
+#include "state/sock.h"
+#include "state/sock_options.h"
+#include "state/tcp_private.h"
+#include "state/udp_private.h"
+
+struct sock {
+	struct ckpti_redesc *d;
+	struct ckpti_r_obj_udp rec;
+	struct ckpti_tcp_addr here;
+	const uint8_t *opts, *groups, *msgs, *data; /* parts of the record's array */
+};
+
+static int get_sock(struct ckpti_redesc *d, struct sock *ret)
+{
+	ret->d = d;
+	CKPTI_FIXED(&d->rec, &ret->rec);
+	(void)ckpti_tcp_addr_of(ret->rec.local, &ret->here);
+	ret->opts = d->rec.array;
+	ret->groups = ret->opts + ret->rec.nopts * sizeof(struct ckpti_e_sockopt);
+	ret->msgs = ret->groups + ret->rec.ngroups * sizeof(struct ckpti_e_membership);
+	ret->data = ret->msgs + ret->rec.nmsgs * sizeof(struct ckpti_e_datagram);
+	return ret->data + ret->rec.nbytes == (const uint8_t *)d->rec.array + d->rec.count
+		       ? 0
+		       : -EBADMSG;
+}
+
+static socklen_t addr_len(const struct sock *s)
+{
+	return s->rec.family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+}
+
+static const struct sockaddr *addr_of(const uint8_t *bytes)
+{
+	return (const struct sockaddr *)(const void *)bytes;
+}
+
+static bool is_connected(const struct sock *s)
+{
+	struct ckpti_tcp_addr a;
+
+	return ckpti_tcp_addr_of(s->rec.remote, &a);
+}
+
+/* "address port N" for messages. */
+static const char *show(const uint8_t *sockaddr, char *buf, size_t size)
+{
+	char ip[INET6_ADDRSTRLEN] = "?";
+	struct ckpti_tcp_addr a;
+
+	(void)ckpti_tcp_addr_of(sockaddr, &a);
+	(void)inet_ntop(AF_INET6, a.ip, ip, sizeof(ip));
+	(void)snprintf(buf, size, "%s port %u", strncmp(ip, "::ffff:", 7) == 0 ? ip + 7 : ip,
+		       ntohs(a.port));
+	return buf;
+}
+
+/* A connected socket has the address of the machine's that leads to the other end, which connect()
+ * chooses again where it has changed. */
+static int bind_again(const struct sock *s, int fd)
+{
+	uint8_t any[sizeof(s->rec.local)] = {0};
+	const size_t head = offsetof(struct sockaddr_in, sin_addr); /* family and port */
+
+	if (bind(fd, addr_of(s->rec.local), addr_len(s)) == 0)
+		return 0;
+	if (errno != EADDRNOTAVAIL || !is_connected(s))
+		return -errno;
+	memcpy(any, s->rec.local, head);
+	return bind(fd, addr_of(any), addr_len(s)) < 0 ? -errno : 0;
+}
+
+/* A socket like s with all that decides about its address. */
+static int make_bound(const struct sock *s, int *ret_fd, struct ckpti_err *err)
+{
+	const char *device = ckpti_view_str(&s->d->rec, 0);
+	char text[80];
+	int fd, r;
+
+	fd = socket(s->rec.family, SOCK_DGRAM | SOCK_CLOEXEC, s->rec.protocol);
+	if (fd < 0)
+		return ckpti_err(err, -errno, "cannot create a UDP socket: %s", strerror(errno));
+	r = ckpti_sock_options_apply(fd, s->opts, s->rec.nopts, err);
+	if (r == 0 && *device &&
+	    setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device, (socklen_t)strlen(device)) < 0)
+		r = ckpti_err(err, -errno, "cannot bind a UDP socket to device '%s': %s", device,
+			      strerror(errno));
+	if (r == 0 && s->here.port) {
+		r = bind_again(s, fd);
+		if (r < 0)
+			r = ckpti_err(err, r, "cannot bind a UDP socket to %s: %s",
+				      show(s->rec.local, text, sizeof(text)), strerror(-r));
+	}
+	if (r < 0) {
+		(void)close(fd);
+		return r;
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+int ckpti_udp_check(struct ckpti_rebuild *rb, struct ckpti_redesc *d, struct ckpti_err *err)
+{
+	struct sock s;
+	int fd, r;
+
+	(void)rb;
+	if (get_sock(d, &s) < 0)
+		return ckpti_err(err, -EBADMSG, "the record of a UDP socket is incomplete");
+	r = make_bound(&s, &fd, err);
+	if (r == 0)
+		(void)close(fd);
+	return r;
+}
+
+int ckpti_udp_restore(struct ckpti_rebuild *rb, struct ckpti_redesc *d, struct ckpti_err *err)
+{
+	char text[80];
+	struct sock s;
+	int fd = -1, r;
+
+	(void)rb;
+	if (d->fd >= 0)
+		return 0;
+	if (get_sock(d, &s) < 0)
+		return ckpti_err(err, -EBADMSG, "the record of a UDP socket is incomplete");
+	r = make_bound(&s, &fd, err);
+	if (r < 0)
+		return r;
+	r = ckpti_sock_groups_apply(fd, s.groups, s.rec.ngroups, err);
+	if (r == 0 && is_connected(&s) && connect(fd, addr_of(s.rec.remote), addr_len(&s)) < 0)
+		r = ckpti_err(err, -errno, "cannot connect a UDP socket to %s: %s",
+			      show(s.rec.remote, text, sizeof(text)), strerror(errno));
+	if (r == 0) {
+		r = ckpti_sock_buffers_apply(fd, s.rec.sndbuf, s.rec.rcvbuf);
+		if (r < 0)
+			r = ckpti_err(err, r, "cannot set the buffers of a UDP socket: %s",
+				      strerror(-r));
+	}
+	if (r < 0) {
+		(void)close(fd);
+		return r;
+	}
+	d->fd = fd;
+	return 0;
+}
+
+/* ---- datagrams ---------------------------------------------------------------------------- */
+
+static bool is_any(const struct ckpti_tcp_addr *a)
+{
+	static const uint8_t any4[16] = {[10] = 0xff, [11] = 0xff}, any6[16];
+
+	return memcmp(a->ip, any4, 16) == 0 || memcmp(a->ip, any6, 16) == 0;
+}
+
+/* The restored socket that sends from this address. */
+static bool find_sender(struct ckpti_rebuild *rb, const struct ckpti_tcp_addr *from,
+			struct sock *ret)
+{
+	bool found = false;
+	struct sock s;
+
+	for (size_t i = 0; i < rb->ndesc; i++) {
+		if (rb->desc[i].rec.type != CKPTI_R_OBJ_UDP || get_sock(&rb->desc[i], &s) < 0)
+			continue;
+		if (ckpti_tcp_addr_equal(&s.here, from)) {
+			*ret = s;
+			return true;
+		}
+		if (s.here.port == from->port && is_any(&s.here)) {
+			*ret = s;
+			found = true;
+		}
+	}
+	return found;
+}
+
+/* Do several sockets of the set have the port of s?  Then the kernel may give to another one. */
+static bool shares_port(struct ckpti_rebuild *rb, const struct sock *s)
+{
+	struct sock o;
+
+	for (size_t i = 0; i < rb->ndesc; i++)
+		if (&rb->desc[i] != s->d && rb->desc[i].rec.type == CKPTI_R_OBJ_UDP &&
+		    get_sock(&rb->desc[i], &o) == 0 && o.here.port == s->here.port &&
+		    (is_any(&o.here) || is_any(&s->here) ||
+		     ckpti_tcp_addr_equal(&o.here, &s->here)))
+			return true;
+	return false;
+}
+
+/* Where `sender` reaches s, in its own family.  A socket for all addresses of the machine is reached
+ * by the address that the datagram came from: that is one of them. */
+static bool reach(const struct sock *s, const struct sock *sender,
+		  const struct ckpti_e_datagram *msg, struct sockaddr_in6 *ret, socklen_t *ret_len)
+{
+	struct sockaddr_in *in = (void *)ret;
+	struct ckpti_tcp_addr to = s->here, from;
+	struct sockaddr_in6 scope;
+
+	(void)ckpti_tcp_addr_of(msg->from, &from);
+	if (is_any(&to))
+		memcpy(to.ip, from.ip, sizeof(to.ip));
+	memset(ret, 0, sizeof(*ret));
+	*ret_len = addr_len(sender);
+	if (sender->rec.family == AF_INET) {
+		in->sin_family = AF_INET;
+		in->sin_port = to.port;
+		memcpy(&in->sin_addr, to.ip + 12, 4);
+		return to.ip[10] == 0xff && to.ip[11] == 0xff;
+	}
+	memcpy(&scope, msg->from, sizeof(scope));
+	ret->sin6_family = AF_INET6;
+	ret->sin6_port = to.port;
+	ret->sin6_scope_id = scope.sin6_family == AF_INET6 ? scope.sin6_scope_id : 0;
+	memcpy(&ret->sin6_addr, to.ip, 16);
+	return true;
+}
+
+/* Send the datagrams that waited in s again; returns how many could not be. */
+static uint32_t fill(struct ckpti_rebuild *rb, const struct sock *s)
+{
+	const bool shared = shares_port(rb, s);
+	const uint8_t *data = s->data;
+	uint64_t left = s->rec.nbytes;
+	struct ckpti_e_datagram msg;
+	struct ckpti_tcp_addr from;
+	uint32_t lost = 0;
+	struct sockaddr_in6 to;
+	struct sock sender;
+	socklen_t len;
+
+	for (uint32_t i = 0; i < s->rec.nmsgs; i++, data += msg.len, left -= msg.len) {
+		memcpy(&msg, s->msgs + i * sizeof(msg), sizeof(msg));
+		if (msg.len > left)
+			return lost + s->rec.nmsgs - i;
+		if (shared || !ckpti_tcp_addr_of(msg.from, &from) ||
+		    !find_sender(rb, &from, &sender) || !reach(s, &sender, &msg, &to, &len) ||
+		    ckpti_sock_send(sender.d->fd, data, msg.len, 0, (struct sockaddr *)&to, len) <
+			    0)
+			lost++;
+	}
+	return lost;
+}
+
+/* Once, for all sockets, before any of them gets what would be in the way. */
+static void fill_all(struct ckpti_rebuild *rb)
+{
+	char text[128];
+	uint32_t lost;
+	struct sock s;
+
+	for (size_t i = 0; i < rb->ndesc; i++) {
+		if (rb->desc[i].rec.type != CKPTI_R_OBJ_UDP || get_sock(&rb->desc[i], &s) < 0)
+			continue;
+		lost = fill(rb, &s);
+		if (!lost || !rb->note)
+			continue;
+		(void)snprintf(text, sizeof(text),
+			       "%u unread datagrams from outside the set are lost, port %u", lost,
+			       ntohs(s.here.port));
+		rb->note(rb, text);
+	}
+}
+
+int ckpti_udp_finish(struct ckpti_rebuild *rb, struct ckpti_redesc *d, struct ckpti_err *err)
+{
+	struct sock s;
+	size_t first;
+	int r;
+
+	if (get_sock(d, &s) < 0)
+		return ckpti_err(err, -EBADMSG, "the record of a UDP socket is incomplete");
+	for (first = 0; rb->desc[first].rec.type != CKPTI_R_OBJ_UDP; first++)
+		;
+	if (&rb->desc[first] == d)
+		fill_all(rb);
+	r = s.rec.cork ? ckpti_sock_setopt(d->fd, IPPROTO_UDP, UDP_CORK, 1) : 0;
+	if (r == 0)
+		r = ckpti_sock_set_timeout(d->fd, SO_RCVTIMEO, s.rec.rcvtimeo_us);
+	if (r == 0)
+		r = ckpti_sock_set_timeout(d->fd, SO_SNDTIMEO, s.rec.sndtimeo_us);
+	if (r == 0)
+		r = ckpti_obj_apply(d->fd, &s.rec.o);
+	if (r < 0)
+		return ckpti_err(err, r, "cannot set up a UDP socket: %s", strerror(-r));
+	return 0;
+}
