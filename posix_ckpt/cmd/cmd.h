@@ -65,7 +65,7 @@ struct ckpti_cmd_opts {
 	const char *launch, *settled;
 	const char **after;
 	size_t nafter;
-	bool job, check, clone, fenced;
+	bool job, check, clone, fenced, lazy;
 	bool ids_given;
 	enum ckpti_ids ids;
 	uint64_t generation;

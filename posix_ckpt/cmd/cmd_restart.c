@@ -149,6 +149,7 @@ int ckpti_cmd_restart(const struct ckpti_cmd_opts *o)
 					.clone = o->clone,
 					.fenced = o->fenced,
 					.job = o->job,
+					.lazy = o->lazy,
 					.quiet = o->quiet || o->result_fd != CKPTI_RESULT_NONE,
 					.reloc = o->reloc,
 					.nreloc = o->nreloc,

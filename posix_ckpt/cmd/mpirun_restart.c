@@ -123,6 +123,8 @@ static int put_options(const struct ckpti_cmd_opts *o, const char *dir, struct c
 		(void)fputs("\n--clone", f);
 	if (o->fenced)
 		(void)fputs("\n--fenced", f);
+	if (o->lazy)
+		(void)fputs("\n--lazy", f);
 	for (size_t i = 0; i < o->nreloc; i++) {
 		if (strchr(o->reloc[i].from, '\n') || strchr(o->reloc[i].to, '\n'))
 			r = ckpti_err(err, -ENOTSUP, "--relocate: a path with a line feed");

@@ -50,6 +50,7 @@ enum {
 	KEY_DRIVE,
 	KEY_DRIVETIMEOUT,
 	KEY_FENCED,
+	KEY_LAZY,
 	KEY_INCLUDE,
 	KEY_LAUNCH,
 	KEY_SETTLED,
@@ -94,6 +95,7 @@ static const struct opt opts[] = {
 	{"check", KEY_CHECK, R, NULL, NULL, "Say whether it would work and start nothing"},
 	{"clone", KEY_CLONE, R, NULL, NULL, "Start a second life beside the first"},
 	{"fenced", KEY_FENCED, R, NULL, NULL, "The first life is known to be over: do not look for it"},
+	{"lazy", KEY_LAZY, R, NULL, NULL, "Map the memory from the checkpoint instead of reading it"},
 	{"launch", KEY_LAUNCH, R, "NAME", NULL, "What is restarted under this name on this host puts included files back once"},
 	{"settled", KEY_SETTLED, R, "FILE", NULL, "Make FILE when all files have been put back"},
 	{"after", KEY_AFTER, R, "FILE", NULL, "Wait for FILE before the processes go on; may be repeated"},
@@ -287,6 +289,9 @@ static void parse_value(struct argp_state *st, struct ckpti_cmd_opts *o, int key
 	case KEY_FENCED:
 		o->fenced = true;
 		break;
+	case KEY_LAZY:
+		o->lazy = true;
+		break;
 	case KEY_INCLUDE:
 		if (!*arg)
 			argp_error(st, "--include: the pattern is empty");
@@ -380,6 +385,8 @@ static void check_together(struct argp_state *st, const struct parse *p)
 			argp_error(st, "%s needs one directory", verb);
 		if (o->clone && o->fenced)
 			argp_error(st, "--clone and --fenced exclude each other");
+		if (o->check && o->lazy) /* it says whether all of it is good */
+			argp_error(st, "--check and --lazy exclude each other");
 		break;
 	case CKPTI_VERB_INFO:
 	case CKPTI_VERB_REMOVE:

@@ -83,8 +83,22 @@ static void advise(const struct ckpti_plan_vma *v)
 			(void)sys(madvise, v->start, v->end - v->start, advice[i].advice);
 }
 
+/* Whoever checkpoints it again knows such memory by its file. */
+static void map_extent(const struct ckpti_plan *p, const struct ckpti_plan_extent *e)
+{
+	long r = sys(mmap, e->addr, e->len, PROT_READ | PROT_WRITE,
+		     MAP_FIXED | MAP_PRIVATE | MAP_NORESERVE, e->fd, e->off);
+
+	if (IS_ERROR(r))
+		restorer_die(p, "cannot map memory from the image", e->addr, r);
+}
+
 static void load(const struct ckpti_plan *p, const struct ckpti_plan_extent *e)
 {
+	if (e->map) {
+		map_extent(p, e);
+		return;
+	}
 	for (uint64_t done = 0; done < e->len;) {
 		long r = sys(pread64, e->fd, e->addr + done, e->len - done, e->off + done);
 

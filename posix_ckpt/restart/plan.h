@@ -34,7 +34,7 @@ struct ckpti_plan_vma {
 struct ckpti_plan_extent {
 	uint64_t addr, len, off;
 	int32_t fd;
-	uint32_t pad;
+	uint32_t map; /* not read: mapped from the file */
 };
 
 struct ckpti_plan_thread {

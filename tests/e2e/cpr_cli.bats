@@ -162,6 +162,8 @@ usage_error()
 	usage_error "--dry-run and --drive exclude each other" -c d -p 1 --drive 1 --dry-run
 	usage_error "--clone and --fenced exclude each other" -r d --clone --fenced
 	usage_error "--fenced does not go with -c" -c d -p 1 --fenced
+	usage_error "--check and --lazy exclude each other" -r d --check --lazy
+	usage_error "--lazy does not go with -c" -c d -p 1 --lazy
 	usage_error "--pins does not go with -r" -r d --pins x
 }
 

@@ -200,7 +200,7 @@ static int check_data(struct ckpti_store *st, const struct ckpti_image *img, uns
 int check_loaded(struct ckpti_store *st, const struct ckpti_image *img, unsigned seed,
 		 struct ckpti_err *err)
 {
-	int r = ckpti_store_verify(st, img, NULL, NULL, err);
+	int r = ckpti_store_verify(st, img, NULL, NULL, NULL, NULL, err);
 
 	if (r == 0)
 		r = check_data(st, img, seed, 1, err);

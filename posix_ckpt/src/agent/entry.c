@@ -236,6 +236,15 @@ static void keep_launch_env(const struct ckpti_resume *r)
 	ckpti_agent.launch_env_len = r->env_len;
 }
 
+static void keep_lazy(const struct ckpti_resume *r)
+{
+	ckpti_agent.nlazy = r->version < 3 ? 0 : r->nlazy;
+	if (ckpti_agent.nlazy > CKPTI_MAX_LAZY)
+		ckpti_agent.nlazy = CKPTI_MAX_LAZY;
+	if (ckpti_agent.nlazy)
+		memcpy(ckpti_agent.lazy, r->lazy, ckpti_agent.nlazy * sizeof(*r->lazy));
+}
+
 /* SIGRESTART to a program that handles it; its default action would end the process. */
 static void announce_restart(void)
 {
@@ -281,6 +290,7 @@ void ckpti_agent_resume(const struct ckpti_resume *r, const struct ckpti_resume_
 		(void)ckpti_futex_wait(&agent_state.resumed, n, NULL);
 	agent_state.resumed = 0;
 	keep_launch_env(r);
+	keep_lazy(r);
 	(void)sys(munmap, blob, len);
 	(void)sys(write, ready, &byte, 1);
 	(void)sys(close, ready);

@@ -10,7 +10,8 @@
 
 #include <stdint.h>
 
-#define CKPTI_RESUME_VERSION 2
+#define CKPTI_RESUME_VERSION 3
+#define CKPTI_RESUME_LAZY    64
 
 struct ckpti_resume {
 	uint32_t version;
@@ -22,6 +23,9 @@ struct ckpti_resume {
 	/* since version 2: the environment of cpr, strings that end with a null byte, the last one is
 	 * empty; in the restorer's memory */
 	uint64_t env, env_len;
+	/* since version 3: inode numbers of the data files that memory is mapped from */
+	uint32_t nlazy, pad;
+	uint64_t lazy[CKPTI_RESUME_LAZY];
 };
 
 struct ckpti_resume_thread {

@@ -262,7 +262,7 @@ static int want_private(struct plan *p, const struct ckpti_map *map, uint32_t sc
 	struct ckpti_write_range *r;
 	uint64_t at = map->start;
 
-	p->job->bytes += map->anon;
+	p->job->bytes += scan == CKPTI_SCAN_ALL ? map->end - map->start : map->anon;
 	/* Ranges that the program excluded stay mapped and come back as zeros. */
 	while (at < map->end) {
 		const struct ckpti_e_range *ex = (const void *)(p->m->mailbox + p->st->exclude);
@@ -398,10 +398,25 @@ static int classify_shared(struct plan *p, const struct ckpti_map *map, struct c
 	return want_shared(p, map, o, err);
 }
 
+/* For anonymous memory that a lazy restart has mapped from a data file: how to look at it; else 0. */
+static uint32_t scan_of_image(const struct plan *p, const struct ckpti_map *map)
+{
+	char path[PATH_MAX + 32];
+	bool gone = ends_deleted(map->name);
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/root%s", p->m->info.pid, map->name);
+	if (gone)
+		path[strlen(path) - strlen(DELETED)] = 0;
+	if (!ckpti_store_is_data(path, !gone))
+		return 0;
+	return gone ? CKPTI_SCAN_NONZERO : CKPTI_SCAN_ALL;
+}
+
 static int classify_private(struct plan *p, const struct ckpti_map *map, struct ckpti_e_vma *v,
 			    struct ckpti_err *err)
 {
 	struct ckpti_shared *o;
+	uint32_t scan;
 	int r;
 
 	if (map->name[0] != '/' || strcmp(map->name, "/dev/zero") == 0) {
@@ -419,6 +434,12 @@ static int classify_private(struct plan *p, const struct ckpti_map *map, struct 
 		v->kind = CKPTI_VMA_SHMPRIV;
 		v->obj = o->rec.id;
 		return want_private(p, map, CKPTI_SCAN_PRIVATE, err);
+	}
+	scan = scan_of_image(p, map);
+	if (scan) {
+		v->kind = CKPTI_VMA_ANON;
+		v->off = 0;
+		return want_private(p, map, scan, err);
 	}
 	if (!is_memory_object(map)) {
 		v->kind = CKPTI_VMA_FILE;

@@ -94,6 +94,7 @@ struct ckpti_restart_req {
 	bool clone;  /* a second life beside the first */
 	bool fenced; /* the caller vouches that the first life is over: it is not looked for */
 	bool job;    /* -j: as a job of the calling shell, in a process group of its own */
+	bool lazy;   /* map the memory instead of reading it */
 	bool quiet;
 	const struct ckpti_relocation *reloc;
 	size_t nreloc;

@@ -50,6 +50,12 @@ struct ckpti_life_pin {
 	char *path; /* the file that has the recorded content */
 };
 
+/* Memory of a process that may be mapped, see lazy.c. */
+struct ckpti_lazy_range {
+	int pid;
+	uint64_t start, end;
+};
+
 struct ckpti_life {
 	const struct ckpti_restart_req *req;
 	struct ckpti_store *store;
@@ -70,6 +76,9 @@ struct ckpti_life {
 	size_t nshm;
 	struct ckpti_life_pin *pin;
 	size_t npin;
+	struct ckpti_lazy_range *lazy; /* by process and address */
+	size_t nlazy;
+	uint64_t lazy_min; /* bytes */
 	struct ckpti_shared_build *build;
 	int ready[2], go[2],
 		fail[2]; /* pipes; cpr holds the end of `go` that lets the processes run as
@@ -113,6 +122,15 @@ bool ckpti_tree_leaderless(const struct ckpti_life *life, int id);
 struct ckpti_plan;
 int ckpti_plan_make(struct ckpti_life *life, size_t i, struct ckpti_plan **ret,
 		    struct ckpti_err *err);
+
+/* lazy.c: what a lazy restart maps. */
+int ckpti_lazy_choose(struct ckpti_life *life, struct ckpti_err *err);
+/* The end of the piece of e that begins at addr; is it mapped or read? */
+uint64_t ckpti_lazy_piece(const struct ckpti_life *life, int pid, const struct ckpti_e_extent *e,
+			  uint64_t addr, bool *ret_map);
+/* Is some of the extent mapped, so that nobody reads it now?  A ckpti_store_skip_f; arg: the life. */
+bool ckpti_lazy_unread(const void *arg, uint32_t owner_kind, uint32_t owner,
+		       const struct ckpti_e_extent *e);
 
 /* plant.c: let slot i exec, stop it there, put the restorer in, let it run. */
 int ckpti_plant(struct ckpti_life *life, size_t i, struct ckpti_err *err);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/cpus.h"
@@ -50,15 +51,30 @@ static const char *pin_path(const struct ckpti_life *life, uint32_t id)
 	return "";
 }
 
+/* By its inode the agent knows what is mapped from fd.  False: it cannot remember more files. */
+static bool note_lazy(struct ckpti_resume *back, int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return false;
+	for (uint32_t i = 0; i < back->nlazy; i++)
+		if (back->lazy[i] == st.st_ino)
+			return true;
+	if (back->nlazy == CKPTI_RESUME_LAZY)
+		return false;
+	back->lazy[back->nlazy++] = st.st_ino;
+	return true;
+}
+
 /* Extents of the process.  Their size is a multiple of the block's alignment: no gaps. */
 _Static_assert(sizeof(struct ckpti_plan_extent) % 16 == 0, "extents are appended one by one");
-static uint64_t add_extents(struct ckpti_life *life, int pid, struct block *b, uint64_t *ret_n)
+static uint64_t add_extents(struct ckpti_life *life, int pid, struct block *b, struct ckpti_plan *p)
 {
 	uint64_t first = (b->len + 15) & ~15ULL;
 	struct ckpti_view v;
 	size_t pos = 0;
 
-	*ret_n = 0;
 	while (ckpti_image_next(&life->img, &pos, &v)) {
 		struct ckpti_r_extents head;
 
@@ -69,15 +85,20 @@ static uint64_t add_extents(struct ckpti_life *life, int pid, struct block *b, u
 			continue;
 		for (uint64_t i = 0; i < v.count; i++) {
 			struct ckpti_e_extent e;
-			struct ckpti_plan_extent pe = {0};
+			uint64_t at, next;
 
 			CKPTI_ELEM(&v, i, &e);
-			pe.addr = e.addr;
-			pe.len = e.len;
-			pe.off = e.off;
-			pe.fd = ckpti_life_data_fd(life, e.datafile);
-			(void)append(b, &pe, sizeof(pe));
-			(*ret_n)++;
+			for (at = e.addr; at < e.addr + e.len; at = next, p->nextent++) {
+				struct ckpti_plan_extent pe = {.addr = at};
+				bool map;
+
+				next = ckpti_lazy_piece(life, pid, &e, at, &map);
+				pe.len = next - at;
+				pe.off = e.off + (at - e.addr);
+				pe.fd = ckpti_life_data_fd(life, e.datafile);
+				pe.map = map && note_lazy(&p->back, pe.fd);
+				(void)append(b, &pe, sizeof(pe));
+			}
 		}
 	}
 	return first;
@@ -307,7 +328,7 @@ int ckpti_plan_make(struct ckpti_life *life, size_t i, struct ckpti_plan **ret,
 	struct block b = {0};
 
 	(void)append(&b, &p, sizeof(p));
-	p.extent = add_extents(life, rp->pid, &b, &p.nextent);
+	p.extent = add_extents(life, rp->pid, &b, &p);
 	add_vmas(life, rp->pid, &b, &p);
 	add_threads(life, rp, &b, &p);
 	p.guard = add_array(life, CKPTI_R_GUARDS, rp->pid, &b, sizeof(struct ckpti_e_range), 0,

@@ -43,9 +43,12 @@ static int load(struct ckpti_life *life, struct ckpti_err *err)
 	if (r == 0)
 		r = ckpti_machine_check(&life->img, err);
 	ckpti_trace_phase("load", 0);
+	if (r == 0 && req->lazy)
+		r = ckpti_lazy_choose(life, err);
 	if (r == 0)
-		r = ckpti_store_verify(life->store, &life->img, req->progress, req->progress_arg,
-				       err);
+		r = ckpti_store_verify(life->store, &life->img,
+				       req->lazy ? ckpti_lazy_unread : NULL, life, req->progress,
+				       req->progress_arg, err);
 	if (r == 0)
 		ckpti_trace_phase("verify", stored_bytes(&life->img));
 	return r;
@@ -310,6 +313,7 @@ static void life_free(struct ckpti_life *life)
 	free(life->data);
 	free(life->shm);
 	free(life->pin);
+	free(life->lazy);
 	ckpti_image_free(&life->img);
 	ckpti_store_close(life->store);
 	if (life->lease >= 0)

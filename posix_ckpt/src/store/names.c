@@ -5,9 +5,11 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "store/store_private.h"
 
@@ -95,4 +97,16 @@ void ckpti_names_free(struct names *l)
 {
 	free(l->v);
 	*l = (struct names){0};
+}
+
+bool ckpti_store_is_data(const char *path, bool beside)
+{
+	const char *base = strrchr(path, '/');
+	char lock[PATH_MAX + 64];
+	uint64_t number;
+
+	if (!base || ckpti_store_name(base + 1, &number) != NAME_DATA)
+		return false;
+	(void)snprintf(lock, sizeof(lock), "%.*s/%s", (int)(base - path), path, LOCK_FILE);
+	return !beside || access(lock, F_OK) == 0;
 }

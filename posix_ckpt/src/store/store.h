@@ -94,9 +94,17 @@ typedef int (*ckpti_progress_f)(void *arg, const char *phase, uint64_t done, uin
 /* Fill in the hash of every extent of img by reading the data files (before the commit). */
 int ckpti_store_hash(struct ckpti_store *st, struct ckpti_image *img, ckpti_progress_f progress,
 		     void *arg, struct ckpti_err *err);
-/* Check every extent and pinned file of a loaded image against its hash; -EBADMSG names the first. */
+/* Of an extent: is it to be left out? */
+typedef bool (*ckpti_store_skip_f)(const void *arg, uint32_t owner_kind, uint32_t owner,
+				   const struct ckpti_e_extent *e);
+/* Check every extent and pinned file of a loaded image against its hash; -EBADMSG names the first.
+ * skip may be NULL. */
 int ckpti_store_verify(struct ckpti_store *st, const struct ckpti_image *img,
-		       ckpti_progress_f progress, void *arg, struct ckpti_err *err);
+		       ckpti_store_skip_f skip, const void *skip_arg, ckpti_progress_f progress,
+		       void *arg, struct ckpti_err *err);
+
+/* Has path the name of a data file; with beside, does it lie in a statefile directory? */
+bool ckpti_store_is_data(const char *path, bool beside);
 
 /* Remove a statefile directory: only if it carries our files and belongs to the caller.  Foreign
  * files inside are left and make it fail with -ENOTEMPTY after ours are gone. */

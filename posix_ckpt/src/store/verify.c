@@ -17,6 +17,8 @@ struct pass {
 	void *arg;
 	struct ckpti_err *err;
 	char *buf; /* IO_CHUNK */
+	ckpti_store_skip_f skip;
+	const void *skip_arg;
 	uint64_t done, told, total;
 	/* What to do with an extent whose hash is `hash`; at: the extent in the image. */
 	int (*extent)(struct pass *p, const struct store_file *f, const struct ckpti_e_extent *e,
@@ -79,6 +81,7 @@ static int hash_extent(struct pass *p, const struct store_file *f, const struct 
 static int pass_extents(struct pass *p, bool count_only)
 {
 	const struct store_file *f = NULL;
+	struct ckpti_r_extents head;
 	struct ckpti_e_extent e;
 	struct ckpti_view v;
 	const uint8_t *at;
@@ -89,8 +92,11 @@ static int pass_extents(struct pass *p, bool count_only)
 	while (ckpti_image_next(p->img, &pos, &v)) {
 		if (v.type != CKPTI_R_EXTENTS)
 			continue;
+		CKPTI_FIXED(&v, &head);
 		for (i = 0; i < v.count; i++) {
 			CKPTI_ELEM(&v, i, &e);
+			if (p->skip && p->skip(p->skip_arg, head.owner_kind, head.owner, &e))
+				continue;
 			if (!f || f->id != e.datafile)
 				f = ckpti_store_file_by_id(p->st, e.datafile);
 			if (!f)
@@ -193,7 +199,8 @@ static int pass_pins(struct pass *p, bool count_only)
 }
 
 int ckpti_store_verify(struct ckpti_store *st, const struct ckpti_image *img,
-		       ckpti_progress_f progress, void *arg, struct ckpti_err *err)
+		       ckpti_store_skip_f skip, const void *skip_arg, ckpti_progress_f progress,
+		       void *arg, struct ckpti_err *err)
 {
 	struct pass p = {.st = st,
 			 .img = img,
@@ -201,6 +208,8 @@ int ckpti_store_verify(struct ckpti_store *st, const struct ckpti_image *img,
 			 .progress = progress,
 			 .arg = arg,
 			 .err = err,
+			 .skip = skip,
+			 .skip_arg = skip_arg,
 			 .extent = compare};
 	int r;
 

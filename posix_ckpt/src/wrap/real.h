@@ -21,6 +21,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/msg.h>
 #include <sys/select.h>
 #include <sys/sem.h>
@@ -33,8 +34,8 @@
 /* clang-format off */
 #define CKPTI_REAL_LIST(X) \
 	X(accept) X(accept4) X(clock_nanosleep) X(close) X(close_range) X(closefrom) X(dup2) X(dup3) X(epoll_pwait) X(epoll_pwait2) X(epoll_wait) \
-	X(execve) X(execveat) X(execvp) X(execvpe) X(fexecve) X(mq_timedreceive) X(mq_timedsend) \
-	X(msgrcv) X(msgsnd) X(pause) X(poll) X(popen) X(posix_spawn) X(posix_spawnp) X(ppoll) \
+	X(execve) X(execveat) X(execvp) X(execvpe) X(fexecve) X(madvise) X(mq_timedreceive) X(mq_timedsend) \
+	X(mremap) X(msgrcv) X(msgsnd) X(pause) X(poll) X(popen) X(posix_spawn) X(posix_spawnp) X(ppoll) \
 	X(pselect) X(pthread_attr_setsigmask_np) X(pthread_sigmask) X(recv) X(recvfrom) X(recvmsg) \
 	X(select) X(sem_clockwait) X(sem_timedwait) X(semop) X(semtimedop) X(sigaction) \
 	X(sigignore) X(siginterrupt) X(signal) X(signalfd) X(sigprocmask) X(sigset) X(sigsuspend) \
