@@ -63,11 +63,11 @@ int ckpti_wire_server_end(int fd, bool server, char *ret, size_t size)
 /* ---- listening ---------------------------------------------------------------------------- */
 
 /* One socket for IPv6 and IPv4, or for IPv4 where there is nothing else; fd or -errno. */
-static int listen_on(unsigned port)
+static int listen_on(unsigned port, bool reuse)
 {
 	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
 	struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-	const int on = 1, off = 0;
+	const int on = reuse, off = 0;
 	bool v6 = true;
 	int fd, r;
 
@@ -113,8 +113,13 @@ int ckpti_wire_listen(unsigned low, unsigned high, unsigned *ret_port, struct ck
 	/* Coordinators that start together should not all try the same ports first. */
 	if (getrandom(&start, sizeof(start), GRND_NONBLOCK) < 0)
 		start = (unsigned)getpid();
-	for (unsigned i = 0; i < n; i++) {
-		fd = listen_on(low + (start % n + i) % n);
+	/*
+	 * srun may bind in the same range at this moment.  Had both asked for SO_REUSEADDR, both could bind,
+	 * and the later one of the two, maybe srun, would fail to listen: only when no port is left do
+	 * those count that wait for their last packets.
+	 */
+	for (unsigned i = 0; i < 2 * n; i++) {
+		fd = listen_on(low + (start % n + i) % n, i >= n);
 		if (fd != -EADDRINUSE)
 			break;
 	}

@@ -46,8 +46,8 @@ class Subject:
             self.process.wait()
         shutil.rmtree(self.top, ignore_errors=True)
 
-    def popen(self, command, **options):
-        return subprocess.Popen(command, cwd=self.dir, env=self.env, stdin=subprocess.DEVNULL,
+    def popen(self, command, env=None, **options):
+        return subprocess.Popen(command, cwd=self.dir, env=env or self.env, stdin=subprocess.DEVNULL,
                                 **{**as_user(self.uid), **options})
 
     def start_logged(self, command, name, **how):
@@ -68,15 +68,19 @@ class Subject:
     def pid(self):
         return self.process.pid
 
+    def popen_cpr(self, *arguments, **how):
+        """With the set's identity in its environment, another cpr would take it for one of the set."""
+        outside = {key: value for key, value in self.env.items() if key != "CKPT_SET"}
+        return self.popen([CPR, *arguments], env=outside, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True, **how)
+
     def create(self, *options, image=None, **how):
         """cpr -c, started."""
-        return self.popen([CPR, "-c", image or self.image, "-f", "-p", str(self.pid), *options],
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **how)
+        return self.popen_cpr("-c", image or self.image, "-f", "-p", str(self.pid), *options, **how)
 
     def call(self, *arguments, **options):
         """cpr ARGUMENTS: exit status and what it printed."""
-        return self.finish(self.popen([CPR, *arguments], stdout=subprocess.PIPE,
-                                      stderr=subprocess.STDOUT, text=True, **options))
+        return self.finish(self.popen_cpr(*arguments, **options))
 
     @staticmethod
     def finish(process, limit=30):

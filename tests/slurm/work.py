@@ -97,7 +97,7 @@ def main():
             state = step(state, i)
             for path in filter(None, more.get("aside", "").split(",")):
                 aside(f"{path}.{rank}", token, i)
-            if "launch" in more and i % 5 == 1:
+            if "launch" in more:
                 launch(f"{out}.{rank}.launch", token)
             file.write(f"{i} {token} {socket.gethostname()}\n")
             if "lives" in more:

@@ -10,6 +10,8 @@
 #include "agent/mem.h"
 #include "agent/text.h"
 
+#define FIRST_QUEUED 32 /* signals below it do not queue */
+
 static uint64_t own_signal(void)
 {
 	return 1ULL << (ckpti_agent.host.signo - 1);
@@ -28,14 +30,18 @@ static int mask_in(const char *path, const char *key, uint64_t *ret)
 
 /*
  * Taking some of a queue and leaving the rest would lose the rest, and change the order: more than we
- * have room for stay where they are, and the checkpoint fails.  The kernel counts those of the user.
+ * have room for stay where they are, and the checkpoint fails.  The kernel counts those of the user, in
+ * whatever program they wait; it does not matter where none can wait twice.
  */
-static int room(void)
+static int room(uint64_t mask)
 {
 	char value[32];
 	const char *p = value;
-	int r = agent_file_field("/proc/self/status", "SigQ:", value, sizeof(value));
+	int r;
 
+	if (!(mask >> (FIRST_QUEUED - 1)))
+		return 0;
+	r = agent_file_field("/proc/self/status", "SigQ:", value, sizeof(value));
 	return r < 0 ? r : agent_dec(&p) > AGENT_MAX_PENDING ? -E2BIG : 0;
 }
 
@@ -51,7 +57,7 @@ static int take_all(const char *path, const char *key, int tid)
 	int r = mask_in(path, key, &mask);
 
 	if (r == 0 && mask)
-		r = room();
+		r = room(mask);
 	while (r == 0 && mask) {
 		i = __atomic_fetch_add(&agent_state.npending, 1, __ATOMIC_SEQ_CST);
 		if (i >= AGENT_MAX_PENDING) {
