@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * epoll: what is watched, how (level, edge, one shot), with which data; an epoll in an epoll; one that
- * is shared over fork; numbers for later changes are the old ones.
+ * is shared over fork; numbers for later changes are the old ones; an entry whose number was closed
+ * while the file stayed open.
  */
 #include <errno.h>
 #include <sys/epoll.h>
@@ -9,6 +10,7 @@
 
 #include "fd.h"
 
+static int closed_number, kept_open;
 static int ep, outer, shared, level[2], edge[2], oneshot[2], fired[2], ev;
 
 static void add(int to, int fd, uint32_t events, uint64_t data)
@@ -73,6 +75,11 @@ int main(void)
 	ev = t_sys(eventfd(0, 0));
 	add(shared, ev, EPOLLIN, id);
 	pid = child_now(in_child);
+	/* The number that the entry goes by is another file's by now. */
+	closed_number = t_sys(eventfd(0, 0));
+	kept_open = t_sys(dup(closed_number));
+	add(ep, closed_number, EPOLLIN, id + 5);
+	t_sys(dup2(level[1], closed_number));
 	t_on_disturb(disturb);
 	t_ready();
 
@@ -96,6 +103,13 @@ int main(void)
 	t_check(ready(ep, id) == 0, "removing an entry");
 	t_check(epoll_ctl(ep, EPOLL_CTL_ADD, edge[0], &e) < 0 && errno == EEXIST,
 		"an entry is there twice");
+	t_check(ready(ep, id + 5) == 0, "the closed number: nothing has come");
+	t_sys(eventfd_write(kept_open, 1));
+	t_check(ready(ep, id + 5) == EPOLLIN, "the closed number: the file is not watched");
+	t_check(write(closed_number, "x", 1) == 1 && fcntl(closed_number, F_GETFD) == 0,
+		"the number is another file's no more");
+	t_check(epoll_ctl(ep, EPOLL_CTL_DEL, closed_number, NULL) < 0 && errno == ENOENT,
+		"an entry goes by the number's new file");
 	t_sys(eventfd_write(ev, 1));
 	child_must_pass(pid);
 	t_done();

@@ -120,6 +120,10 @@ static void add_objects(struct ckpti_image *img)
 	struct ckpti_r_obj_unix un2 = {.o = {.id = 13}, .type = 1, .peer = 12};
 	struct ckpti_r_obj_tcp tcp = {.o = {.id = 14}, .family = 2, .peer = 15, .linger = -1};
 	struct ckpti_r_obj_tcp tcp2 = {.o = {.id = 15}, .family = 2, .peer = 14, .nbytes = 1};
+	struct ckpti_r_obj_pidfd pidfd = {.o = {.id = 40}, .pid = 42};
+	struct ckpti_r_obj_path opath = {.o = {.id = 41, .oflags = 010000000}, .mode = 0120777};
+	struct ckpti_r_obj_proc proc = {.o = {.id = 42}, .pid = 41};
+	const char *rest[] = {"mountinfo"};
 	struct ckpti_e_lock locks[] = {
 		{.kind = CKPTI_LOCK_POSIX, .type = 1, .pid = 41, .fd = 3, .obj = 1}};
 	const char *path[] = {"/tmp/out.txt"}, *none[] = {""};
@@ -139,6 +143,9 @@ static void add_objects(struct ckpti_image *img)
 	add(img, CKPTI_R_OBJ_UNIX, FIXED(un2), NO_STR, NO_ARRAY);
 	add(img, CKPTI_R_OBJ_TCP, FIXED(tcp), NO_STR, NO_ARRAY);
 	add(img, CKPTI_R_OBJ_TCP, FIXED(tcp2), NO_STR, "x", 1, 1);
+	add(img, CKPTI_R_OBJ_PIDFD, FIXED(pidfd), NO_STR, NO_ARRAY);
+	add(img, CKPTI_R_OBJ_OPATH, FIXED(opath), STRS(path), NO_ARRAY);
+	add(img, CKPTI_R_OBJ_PROC, FIXED(proc), STRS(rest), NO_ARRAY);
 	add(img, CKPTI_R_LOCKS, NULL, 0, NO_STR, ARRAY(locks));
 }
 

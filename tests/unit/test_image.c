@@ -456,6 +456,8 @@ static const struct fault faults[] = {
 	{CKPTI_R_OBJ_UNIX, 0, AT(ckpti_r_obj_unix, nmsgs), 4, 1, "queued"},
 	{CKPTI_R_OBJ_TCP, 0, AT(ckpti_r_obj_tcp, peer), 4, 13, "peer 13"},
 	{CKPTI_R_OBJ_TCP, 1, AT(ckpti_r_obj_tcp, nbytes), 8, 2, "queued"},
+	{CKPTI_R_OBJ_PIDFD, 0, AT(ckpti_r_obj_pidfd, pid), 4, 1, "process 1"},
+	{CKPTI_R_OBJ_PROC, 0, AT(ckpti_r_obj_proc, pid), 4, 0, "process 0"},
 };
 
 static void test_image_faulty_fields_are_refused(void **state)

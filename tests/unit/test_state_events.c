@@ -188,20 +188,36 @@ static void test_epoll(void **state)
 	assert_int_equal(epoll_ctl(inner, EPOLL_CTL_DEL, idle, NULL), 0);
 }
 
-static void test_epoll_with_a_closed_number_is_refused(void **state)
+static void test_epoll_with_a_closed_number(void **state)
 {
 	struct world *w = *state;
-	int fd = eventfd(1, 0), ep = epoll_create1(0), kept = dup(fd), other;
-	struct epoll_event ev = {.events = EPOLLIN};
+	int fd = eventfd(0, 0), ep = epoll_create1(0), kept = dup(fd), other;
+	struct epoll_event ev = {.events = EPOLLIN, .data.u64 = 7};
 
 	assert_int_equal(epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev), 0);
 	(void)close(fd);
-	other = eventfd(0, 0); /* takes the number, looks the same */
+	other = eventfd(1, 0); /* takes the number, looks the same */
 	assert_int_equal(other, fd);
 	w_add(w, ep);
 	w_add(w, kept);
 	w_add(w, other);
-	w_expect_refusal(w, -ENOTSUP, "has been closed");
+	w_save_and_restore(w);
+	assert_int_equal(epoll_wait(ep, &ev, 1, 0), 0);
+	assert_int_equal(eventfd_write(kept, 1), 0);
+	assert_int_equal(epoll_wait(ep, &ev, 1, 0), 1);
+	assert_int_equal(ev.data.u64, 7);
+}
+
+static void test_epoll_of_a_file_outside_is_refused(void **state)
+{
+	struct world *w = *state;
+	int fd = eventfd(1, 0), ep = epoll_create1(0);
+	struct epoll_event ev = {.events = EPOLLIN};
+
+	assert_int_equal(epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev), 0);
+	w_add(w, ep);
+	w_expect_refusal(w, -ENOTSUP, "stayed open outside the set");
+	(void)close(fd);
 }
 
 int main(void)
@@ -214,7 +230,8 @@ int main(void)
 		T(test_timerfd_keeps_the_time_of_day),
 		T(test_signalfd),
 		T(test_epoll),
-		T(test_epoll_with_a_closed_number_is_refused),
+		T(test_epoll_with_a_closed_number),
+		T(test_epoll_of_a_file_outside_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -26,6 +26,20 @@ static uint32_t lookup(const struct ckpti_capture *cap, int pid, int num)
 	return 0;
 }
 
+static int member(const struct ckpti_capture *cap, int pid, bool inner)
+{
+	const struct ckpti_snap *s =
+		(const struct ckpti_snap *)((const char *)cap - offsetof(struct ckpti_snap, cap));
+
+	for (size_t i = 0; i < s->set->n; i++) {
+		const struct ckpti_procinfo *p = &s->set->member[i].info;
+
+		if ((inner ? p->inner_pid : p->pid) == pid)
+			return p->inner_pid;
+	}
+	return 0;
+}
+
 /* The description that fd refers to, if it is known already. */
 static struct ckpti_desc *same_description(struct ckpti_snap *s, int fd, const struct stat *st)
 {
@@ -176,6 +190,7 @@ int ckpti_snap_descriptors(struct ckpti_snap *s, struct ckpti_err *err)
 				 "this kernel does not compare descriptors (kcmp: %s)",
 				 strerror(errno));
 	s->cap.lookup = lookup;
+	s->cap.member = member;
 	for (size_t i = 0; r == 0 && i < s->set->n; i++) {
 		struct ckpti_member *m = &s->set->member[i];
 

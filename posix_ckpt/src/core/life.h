@@ -112,6 +112,8 @@ void ckpti_tree_abort(struct ckpti_life *life, const struct ckpti_err *err);
 bool ckpti_tree_aborted(const struct ckpti_life *life, struct ckpti_err *err);
 /* What of their limits had to wait until they stand restored. */
 void ckpti_tree_limits(struct ckpti_life *life);
+/* Had the working directory been removed, by what /proc says of it? */
+bool ckpti_tree_cwd_removed(const char *cwd);
 /* SIGKILL to all that have been made. */
 void ckpti_tree_kill(struct ckpti_life *life);
 /* A group or session of the set whose leader has ended; not the one that the root was born into. */

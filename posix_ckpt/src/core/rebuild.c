@@ -153,6 +153,17 @@ static bool is_aborted(struct ckpti_rebuild *rb, struct ckpti_err *err)
 	return ckpti_tree_aborted(life_of(rb), err);
 }
 
+static int pid_now(const struct ckpti_rebuild *rb, int pid)
+{
+	const struct ckpti_life *life =
+		(const void *)((const char *)rb - offsetof(struct ckpti_life, rb));
+
+	for (size_t i = 0; i < life->nproc; i++)
+		if (life->proc[i].pid == pid)
+			return life->build->slot[i].pid;
+	return 0;
+}
+
 static void note(struct ckpti_rebuild *rb, const char *text)
 {
 	const struct ckpti_restart_req *req = life_of(rb)->req;
@@ -175,6 +186,7 @@ int ckpti_life_check(struct ckpti_life *life, struct ckpti_err *err)
 	rb->nreloc = life->req->nreloc;
 	rb->launch = life->req->launch;
 	rb->aborted = is_aborted;
+	rb->pid_now = pid_now;
 	rb->note = note;
 	r = collect(life, err);
 	rb->generation = life->set.generation;
@@ -195,7 +207,7 @@ int ckpti_life_check(struct ckpti_life *life, struct ckpti_err *err)
 		if (!life->req->ignore_rdir && strcmp(ckpti_view_str(&v, 3), "/") != 0)
 			return ckpti_err_obj(err, -ENOTSUP, p.pid, ckpti_view_str(&v, 3),
 					     "a changed root directory cannot be restored");
-		if (!life->req->ignore_cdir &&
+		if (!life->req->ignore_cdir && !ckpti_tree_cwd_removed(ckpti_view_str(&v, 2)) &&
 		    (stat(ckpti_view_str(&v, 2), &st) < 0 || !S_ISDIR(st.st_mode)))
 			return ckpti_err_obj(err, -ESTALE, p.pid, ckpti_view_str(&v, 2),
 					     "its working directory is gone");

@@ -322,6 +322,23 @@ static int by_number(const void *a, const void *b)
 	return ((const struct ckpti_e_fd *)a)->fd - ((const struct ckpti_e_fd *)b)->fd;
 }
 
+static int place_one(struct ckpti_life *life, struct ckpti_redesc *d, int num,
+		     struct ckpti_err *err)
+{
+	int fd, r = 0;
+
+	if (!d || d->fd < 0)
+		return -EBADF;
+	fd = d->kind->place ? d->kind->place(&life->rb, d, err) : d->fd;
+	if (fd < 0)
+		return fd;
+	if (fd != num && dup2(fd, num) < 0)
+		r = -errno;
+	if (fd != d->fd && fd != num)
+		(void)close(fd);
+	return r;
+}
+
 static int place_descriptors(struct ckpti_life *life, const struct ckpti_r_proc *p,
 			     struct ckpti_err *err)
 {
@@ -343,9 +360,10 @@ static int place_descriptors(struct ckpti_life *life, const struct ckpti_r_proc 
 		d = ckpti_redesc_by_id(&life->rb, e[i].obj);
 		close_strangers(life, next, e[i].fd - 1);
 		next = e[i].fd + 1;
-		if (!d || d->fd < 0 || dup2(d->fd, e[i].fd) < 0)
-			r = ckpti_err_obj(err, -errno, p->pid, "", "cannot place descriptor %d: %s",
-					  e[i].fd, strerror(errno));
+		r = place_one(life, d, e[i].fd, err);
+		if (r < 0 && !err->code)
+			(void)ckpti_err_obj(err, r, p->pid, "", "cannot place descriptor %d: %s",
+					    e[i].fd, strerror(-r));
 	}
 	close_strangers(life, next, INT32_MAX);
 	for (size_t i = 0; r == 0 && i < life->rb.ndesc; i++) {
@@ -435,6 +453,30 @@ static const char *exe_path(const struct ckpti_life *life, const struct ckpti_r_
 	return ckpti_view_str(v, 1);
 }
 
+bool ckpti_tree_cwd_removed(const char *cwd)
+{
+	static const char mark[] = " (deleted)";
+	size_t n = strlen(cwd), k = sizeof(mark) - 1;
+	struct stat st;
+
+	/* A directory may really be called that. */
+	return n > k && strcmp(cwd + n - k, mark) == 0 && stat(cwd, &st) < 0;
+}
+
+static int enter_cwd(const struct ckpti_life *life, const char *cwd)
+{
+	int fd, r;
+
+	if (!ckpti_tree_cwd_removed(cwd))
+		return chdir(cwd) < 0 ? -errno : 0;
+	fd = ckpti_dir_make_removed(life->store, cwd);
+	if (fd < 0)
+		return fd;
+	r = fchdir(fd) < 0 ? -errno : 0;
+	(void)close(fd);
+	return r;
+}
+
 static _Noreturn void become(struct ckpti_life *life, size_t i)
 {
 	const struct ckpti_r_proc *p = &life->proc[i];
@@ -451,9 +493,10 @@ static _Noreturn void become(struct ckpti_life *life, size_t i)
 	exe = exe_path(life, p, &v);
 	cwd = ckpti_view_str(&v, 2);
 	set_oom_score(p->oom_score_adj);
-	if (!life->req->ignore_cdir && chdir(cwd) < 0) {
-		(void)ckpti_err_obj(&err, -errno, p->pid, cwd, "its working directory: %s",
-				    strerror(errno));
+	r = life->req->ignore_cdir ? 0 : enter_cwd(life, cwd);
+	if (r < 0) {
+		(void)ckpti_err_obj(&err, r, p->pid, cwd, "its working directory: %s",
+				    strerror(-r));
 		fail(life, &err);
 	}
 	(void)umask(p->umask);

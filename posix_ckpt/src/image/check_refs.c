@@ -355,10 +355,18 @@ static int check_queue(struct refs *r, const struct ckpti_view *v, uint64_t nbyt
 	return 0;
 }
 
+static int check_proc(struct refs *r, int32_t pid)
+{
+	return ckpti_refs_proc(r, pid) ? 0
+				       : ckpti_refs_bad(r, "process %" PRId32 " is missing", pid);
+}
+
 static int check_obj(struct refs *r, const struct ckpti_view *v)
 {
 	struct ckpti_r_obj_stdio stdio;
 	struct ckpti_r_obj_memfd memfd;
+	struct ckpti_r_obj_pidfd pidfd;
+	struct ckpti_r_obj_proc proc;
 	struct ckpti_r_obj_file file;
 	struct ckpti_r_obj_pipe pipe;
 	struct ckpti_r_obj_unix un;
@@ -415,6 +423,12 @@ static int check_obj(struct refs *r, const struct ckpti_view *v)
 		return check_queue(r, v, 0,
 				   nl.nopts * (uint64_t)sizeof(struct ckpti_e_sockopt) / 4 +
 					   nl.ngroups + nl.nfilter * UINT64_C(2));
+	case CKPTI_R_OBJ_PIDFD:
+		CKPTI_FIXED(v, &pidfd);
+		return pidfd.pid == 0 ? 0 : check_proc(r, pidfd.pid);
+	case CKPTI_R_OBJ_PROC:
+		CKPTI_FIXED(v, &proc);
+		return check_proc(r, proc.pid);
 	default:
 		return 0;
 	}

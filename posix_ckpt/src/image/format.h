@@ -83,6 +83,9 @@ enum ckpti_rec_type {
 	CKPTI_R_OBJ_TCP,
 	CKPTI_R_OBJ_UDP = 0x110,
 	CKPTI_R_OBJ_NETLINK,
+	CKPTI_R_OBJ_PIDFD = 0x120,
+	CKPTI_R_OBJ_OPATH, /* O_PATH of what is neither a file nor a directory */
+	CKPTI_R_OBJ_PROC,  /* of one process in /proc */
 };
 
 struct ckpti_r_set {
@@ -353,11 +356,27 @@ struct ckpti_r_obj_file {
 	/* string: path */
 };
 
-struct ckpti_r_obj_path { /* DIR, CHR */
+struct ckpti_r_obj_path { /* DIR, CHR, OPATH */
 	struct ckpti_obj o;
 	uint64_t pos; /* DIR: cookie for getdents */
 	uint64_t rdev;
-	/* string: path */
+	uint32_t mode; /* OPATH: st_mode */
+	uint32_t gone; /* DIR: 1: it has been removed */
+		       /* string: path */
+};
+
+struct ckpti_r_obj_pidfd {
+	struct ckpti_obj o;
+	int32_t pid; /* 0: it has ended, and its parent has waited for it */
+	uint32_t pad;
+};
+
+struct ckpti_r_obj_proc {
+	struct ckpti_obj o;
+	uint64_t pos;
+	int32_t pid;
+	uint32_t pad;
+	/* string: what follows /proc/PID/, "" for that directory itself */
 };
 
 struct ckpti_r_obj_stdio {
@@ -405,8 +424,10 @@ struct ckpti_e_epoll {
 	int32_t fd;   /* number under which the file was added */
 	uint32_t obj; /* its OBJ id */
 	uint32_t events;
-	int32_t pid; /* a process that holds `obj` under this number */
+	int32_t pid; /* a process that holds `obj` under this number, or held it */
 	uint64_t data;
+	uint32_t closed; /* 1: there it is under this number no more */
+	uint32_t pad;
 };
 
 struct ckpti_r_obj_epoll {

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Open directories: path, and the cookie where getdents() goes on.
+ * Open directories: path, and the cookie where getdents() goes on.  One that has been removed is empty for
+ * ever: another such directory takes its place.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "state/kinds.h"
@@ -16,19 +19,17 @@ static int dir_probe(const struct ckpti_desc *d, struct ckpti_err *err)
 
 	if (!S_ISDIR(d->st.st_mode))
 		return 0;
-	if (ckpti_desc_path(d, path))
-		return ckpti_desc_err(d, err, -ENOTSUP, "is a directory that has been removed");
+	(void)ckpti_desc_path(d, path);
 	if (path[0] != '/')
 		return ckpti_desc_err(d, err, -ENOTSUP, "is a directory outside the root");
-	if (ckpti_path_of_process(path))
-		return ckpti_desc_err(d, err, -ENOTSUP, "belongs to one process in /proc");
 	return 1;
 }
 
 static int dir_save(struct ckpti_capture *cap, struct ckpti_desc *d, struct ckpti_err *err)
 {
 	struct ckpti_r_obj_path rec = {0};
-	const char *str[1] = {d->link};
+	char path[PATH_MAX];
+	const char *str[1] = {path};
 	off_t pos = 0;
 	int r;
 
@@ -40,16 +41,79 @@ static int dir_save(struct ckpti_capture *cap, struct ckpti_desc *d, struct ckpt
 	}
 	ckpti_obj_head(d, &rec.o);
 	rec.pos = (uint64_t)pos;
+	rec.gone = ckpti_desc_path(d, path);
 	r = ckpti_image_add(cap->img, CKPTI_R_OBJ_DIR, &rec, sizeof(rec), str, 1, NULL, 0, 0);
 	return r < 0 ? ckpti_desc_err(d, err, r, "cannot be saved: %s", strerror(-r)) : 0;
+}
+
+/* A new directory below `dir`, open and removed again. */
+static int make_removed(const char *dir, size_t len)
+{
+	static const char name[] = "/.ckpt-XXXXXX";
+	char path[PATH_MAX];
+	int fd;
+
+	if (len + sizeof(name) > sizeof(path))
+		return -ENAMETOOLONG;
+	memcpy(path, dir, len);
+	memcpy(path + len, name, sizeof(name));
+	if (!mkdtemp(path))
+		return -errno;
+	fd = open(path, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		fd = -errno;
+	if (rmdir(path) < 0 && fd >= 0) {
+		(void)close(fd);
+		fd = -errno;
+	}
+	return fd;
+}
+
+int ckpti_dir_make_removed(const struct ckpti_store *store, const char *path)
+{
+	const char *slash = strrchr(path, '/'), *dir;
+	int fd = slash ? make_removed(path, (size_t)(slash - path)) : -ENOENT;
+
+	if (fd >= 0)
+		return fd;
+	dir = ckpti_store_path(store);
+	return make_removed(dir, strlen(dir));
+}
+
+/* The removed directory of d: descriptions of one directory stay together. */
+static int open_removed(struct ckpti_rebuild *rb, const struct ckpti_redesc *d,
+			const struct ckpti_r_obj_path *rec, const char *path)
+{
+	int fd, r;
+
+	for (size_t i = 0; i < rb->ndesc; i++) {
+		const struct ckpti_redesc *e = &rb->desc[i];
+		struct ckpti_r_obj_path other;
+
+		if (e == d || e->fd < 0 || e->rec.type != CKPTI_R_OBJ_DIR)
+			continue;
+		CKPTI_FIXED(&e->rec, &other);
+		if (other.gone && other.o.dev == rec->o.dev && other.o.ino == rec->o.ino)
+			return ckpti_fd_reopen(e->fd, O_DIRECTORY | ((int)rec->o.oflags & O_PATH));
+	}
+	fd = ckpti_dir_make_removed(rb->store, path);
+	if (fd < 0 || !(rec->o.oflags & O_PATH))
+		return fd;
+	r = ckpti_fd_reopen(fd, O_DIRECTORY | O_PATH);
+	(void)close(fd);
+	return r;
 }
 
 static int dir_check(struct ckpti_rebuild *rb, struct ckpti_redesc *d, struct ckpti_err *err)
 {
 	const char *saved = ckpti_view_str(&d->rec, 0), *path;
+	struct ckpti_r_obj_path rec;
 	char buf[PATH_MAX];
 	struct stat st;
 
+	CKPTI_FIXED(&d->rec, &rec);
+	if (rec.gone)
+		return 0;
 	path = ckpti_relocate(rb, saved, buf);
 	if (stat(path, &st) < 0)
 		return ckpti_err_obj(
@@ -72,11 +136,16 @@ static int dir_restore(struct ckpti_rebuild *rb, struct ckpti_redesc *d, struct 
 		return 0;
 	CKPTI_FIXED(&d->rec, &rec);
 	path = ckpti_relocate(rb, ckpti_view_str(&d->rec, 0), buf);
-	fd = open(path, O_DIRECTORY | O_RDONLY | O_CLOEXEC | ((int)rec.o.oflags & O_PATH));
+	if (rec.gone) {
+		fd = open_removed(rb, d, &rec, path);
+	} else {
+		fd = open(path, O_DIRECTORY | O_RDONLY | O_CLOEXEC | ((int)rec.o.oflags & O_PATH));
+		fd = fd < 0 ? -errno : fd;
+	}
 	if (fd < 0)
-		return ckpti_err_obj(err, -errno, 0, path, "cannot open directory '%s': %s", path,
-				     strerror(errno));
-	if (rec.pos && lseek(fd, (off_t)rec.pos, SEEK_SET) < 0)
+		return ckpti_err_obj(err, fd, 0, path, "cannot open directory '%s': %s", path,
+				     strerror(-fd));
+	if (rec.pos && !rec.gone && lseek(fd, (off_t)rec.pos, SEEK_SET) < 0)
 		r = -errno;
 	if (r == 0)
 		r = ckpti_obj_apply(fd, &rec.o);

@@ -6,12 +6,14 @@
  * fdinfo shows without saying in which process.  Saving finds the file among the descriptions of the
  * set (device and inode first, then kcmp(2), because all anonymous inodes look alike) and a process
  * that still holds it under that number; that process adds the entry again after a restart, because
- * the number must be right for the program's own later EPOLL_CTL_MOD and DEL.
+ * the number must be right for the program's own later EPOLL_CTL_MOD and DEL.  Where the number has
+ * been closed while the file stayed open under another one, the file has it again while it is added.
  *
  * Limit: an EPOLLONESHOT entry that has fired is added again with no event but EPOLLERR and EPOLLHUP,
  * which the kernel cannot be kept from adding; an edge that was seen is reported once more.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <linux/kcmp.h>
 #include <stdio.h>
@@ -110,29 +112,29 @@ static const struct ckpti_desc *find_holder(const struct ckpti_capture *cap,
 static int save_entry(struct ckpti_capture *cap, const struct ckpti_desc *ep, const struct entry *e,
 		      struct ckpti_e_epoll *ret, struct ckpti_err *err)
 {
-	const struct ckpti_desc *holder;
+	const struct ckpti_desc *holder = NULL, *target = NULL;
 	size_t i;
 
-	for (i = 0; i < cap->ndesc; i++) {
+	for (i = 0; i < cap->ndesc && !holder; i++) {
 		if (!is_target(ep, e, &cap->desc[i]))
 			continue;
-		holder = find_holder(cap, ep, &cap->desc[i], e->tfd);
-		if (!holder)
-			continue;
-		*ret = (struct ckpti_e_epoll){
-			.fd = e->tfd,
-			.obj = cap->desc[i].id,
-			.events = e->events,
-			.pid = holder->image_pid,
-			.data = e->data,
-		};
-		return 0;
+		target = &cap->desc[i];
+		holder = find_holder(cap, ep, target, e->tfd);
 	}
-	return ckpti_err_obj(
-		err, -ENOTSUP, ep->pid, ep->link,
-		"epoll descriptor %d watches descriptor %d, which has been closed while "
-		"the file stayed open elsewhere",
-		ep->num, e->tfd);
+	if (!target)
+		return ckpti_err_obj(err, -ENOTSUP, ep->pid, ep->link,
+				     "epoll descriptor %d watches descriptor %d, which has been "
+				     "closed while the file stayed open outside the set",
+				     ep->num, e->tfd);
+	*ret = (struct ckpti_e_epoll){
+		.fd = e->tfd,
+		.obj = target->id,
+		.events = e->events,
+		.pid = (holder ? holder : ep)->image_pid,
+		.data = e->data,
+		.closed = !holder,
+	};
+	return 0;
 }
 
 static int epoll_save(struct ckpti_capture *cap, struct ckpti_desc *d, struct ckpti_err *err)
@@ -193,11 +195,33 @@ static int epoll_restore(struct ckpti_rebuild *rb, struct ckpti_redesc *d, struc
 	return 0;
 }
 
+/* Add an entry whose number is another file's by now, or nobody's: it is the file's for a moment. */
+static int add_closed(struct ckpti_rebuild *rb, int ep, const struct ckpti_e_epoll *e,
+		      struct epoll_event *ev)
+{
+	struct ckpti_redesc *target = ckpti_redesc_by_id(rb, e->obj);
+	int aside = fcntl(e->fd, F_DUPFD, 0), r = 0;
+
+	if (aside < 0 && errno != EBADF)
+		return -errno;
+	if (!target || dup2(target->fd, e->fd) < 0 || epoll_ctl(ep, EPOLL_CTL_ADD, e->fd, ev) < 0)
+		r = -errno;
+	if (aside < 0) {
+		(void)close(e->fd);
+		return r;
+	}
+	if (dup2(aside, e->fd) < 0 && r == 0)
+		r = -errno;
+	(void)close(aside);
+	return r;
+}
+
 static int epoll_attach(struct ckpti_rebuild *rb, struct ckpti_redesc *d, int pid,
 			struct ckpti_err *err)
 {
 	struct ckpti_e_epoll e;
 	uint64_t i;
+	int r;
 
 	for (i = 0; i < d->rec.count; i++) {
 		struct epoll_event ev = {0};
@@ -207,9 +231,13 @@ static int epoll_attach(struct ckpti_rebuild *rb, struct ckpti_redesc *d, int pi
 			continue;
 		ev.events = e.events;
 		ev.data.u64 = e.data;
-		if (epoll_ctl(d->fd, EPOLL_CTL_ADD, e.fd, &ev) < 0)
-			return ckpti_err(err, -errno, "cannot watch descriptor %d by epoll: %s",
-					 e.fd, strerror(errno));
+		if (e.closed)
+			r = add_closed(rb, d->fd, &e, &ev);
+		else
+			r = epoll_ctl(d->fd, EPOLL_CTL_ADD, e.fd, &ev) < 0 ? -errno : 0;
+		if (r < 0)
+			return ckpti_err(err, r, "cannot watch descriptor %d by epoll: %s", e.fd,
+					 strerror(-r));
 	}
 	return ckpti_obj_attach(rb, d, pid, err);
 }

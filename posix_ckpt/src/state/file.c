@@ -30,17 +30,12 @@ static int file_probe(const struct ckpti_desc *d, struct ckpti_err *err)
 {
 	const char *lock = d->fdinfo;
 	char path[PATH_MAX];
-	bool gone;
 
 	if (!S_ISREG(d->st.st_mode))
 		return 0;
-	gone = ckpti_desc_path(d, path);
+	(void)ckpti_desc_path(d, path);
 	if (path[0] != '/')
 		return ckpti_desc_err(d, err, -ENOTSUP, "is a file outside the root");
-	if (ckpti_path_of_process(path))
-		return ckpti_desc_err(d, err, -ENOTSUP, "belongs to one process in /proc");
-	if (gone && (d->oflags & O_PATH))
-		return ckpti_desc_err(d, err, -ENOTSUP, "is a deleted file, opened with O_PATH");
 	/* Before the file is touched: a second open breaks a lease. */
 	while ((lock = ckpti_fdinfo_field(lock, "lock")) != NULL) {
 		const char *colon = strchr(lock, ':');
@@ -122,6 +117,17 @@ static bool needs_copy(const struct ckpti_desc *d, const struct ckpti_r_obj_file
 	       rec->policy == CKPT_FILE_SUBSTITUTE || ckpti_fd_volatile(d->fd);
 }
 
+static bool saves_content(const struct ckpti_capture *cap, const struct ckpti_desc *d,
+			  const struct ckpti_r_obj_file *rec, const struct stat *st,
+			  const char *path)
+{
+	if (d->oflags & O_PATH) /* a mere name, unless nothing else leads to the file any more */
+		return rec->gone;
+	return needs_copy(d, rec) ||
+	       (!ckpti_file_pseudo(path) && (uint64_t)st->st_size <= cap->copy_limit &&
+		can_change(d, st, path));
+}
+
 static int file_save(struct ckpti_capture *cap, struct ckpti_desc *d, struct ckpti_err *err)
 {
 	struct ckpti_r_obj_file rec = {0};
@@ -143,13 +149,11 @@ static int file_save(struct ckpti_capture *cap, struct ckpti_desc *d, struct ckp
 		if (pos < 0)
 			return ckpti_desc_err(d, err, -errno, "has no readable position: %s",
 					      strerror(errno));
-		if (needs_copy(d, &rec) ||
-		    (!ckpti_file_pseudo(path) && (uint64_t)st.st_size <= cap->copy_limit &&
-		     can_change(d, &st, path))) {
-			r = save_content(cap, d, (uint64_t)st.st_size, rec.gone, &content, err);
-			if (r < 0)
-				return r;
-		}
+	}
+	if (saves_content(cap, d, &rec, &st, path)) {
+		r = save_content(cap, d, (uint64_t)st.st_size, rec.gone, &content, err);
+		if (r < 0)
+			return r;
 	}
 	ckpti_obj_head(d, &rec.o);
 	rec.pos = (uint64_t)pos;

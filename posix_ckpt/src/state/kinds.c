@@ -8,6 +8,9 @@
 
 /* clang-format off */
 const struct ckpti_fd_kind *const ckpti_fd_kinds[] = {
+	&ckpti_kind_opath, /* before all others of its types */
+	&ckpti_kind_pidfd, /* before file, as memfd */
+	&ckpti_kind_proc,  /* before file and dir */
 	&ckpti_kind_memfd, /* before file: a memfd is a regular file to fstat() */
 	&ckpti_kind_file,
 	&ckpti_kind_dir,

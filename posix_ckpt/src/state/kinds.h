@@ -23,5 +23,8 @@ extern const struct ckpti_fd_kind ckpti_kind_unix;
 extern const struct ckpti_fd_kind ckpti_kind_tcp;
 extern const struct ckpti_fd_kind ckpti_kind_udp;
 extern const struct ckpti_fd_kind ckpti_kind_netlink;
+extern const struct ckpti_fd_kind ckpti_kind_pidfd;
+extern const struct ckpti_fd_kind ckpti_kind_opath;
+extern const struct ckpti_fd_kind ckpti_kind_proc;
 
 #endif

@@ -15,7 +15,6 @@
 
 /* File systems whose regular files are none; not all are in linux/magic.h of Debian 12. */
 #define MQUEUE_FS     0x19800202
-#define PID_FS        0x50494446
 #define SECRETMEM_FS  0x5345434d
 #define HUGETLB_FS    0x958458f6
 #define PTMX_RDEV_MAJ 5
@@ -25,8 +24,10 @@ static const struct {
 	long type;
 	const char *what;
 } file_systems[] = {
-	{MQUEUE_FS, "a POSIX message queue"}, {NSFS_MAGIC, "a namespace"},      {PID_FS, "a pidfd"},
-	{SECRETMEM_FS, "secret memory"},      {HUGETLB_FS, "a hugetlbfs file"},
+	{MQUEUE_FS, "a POSIX message queue"},
+	{NSFS_MAGIC, "a namespace"},
+	{SECRETMEM_FS, "secret memory"},
+	{HUGETLB_FS, "a hugetlbfs file"},
 };
 
 static const struct {
@@ -38,7 +39,6 @@ static const struct {
 	{"anon_inode:[io_uring]", "an io_uring"},
 	{"anon_inode:[userfaultfd]", "a userfaultfd"},
 	{"anon_inode:[perf_event]", "a performance counter"},
-	{"anon_inode:[pidfd]", "a pidfd"},
 	{"anon_inode:bpf-map", "a BPF object"},
 	{"anon_inode:bpf-prog", "a BPF object"},
 	{"anon_inode:bpf_link", "a BPF object"},

@@ -39,10 +39,6 @@ int ckpti_fd_probe(struct ckpti_desc *d, struct ckpti_err *err)
 {
 	const char *what;
 
-	/* A descriptor of the mere name of a pipe, socket or device: no row expects that. */
-	if ((d->oflags & O_PATH) && !S_ISREG(d->st.st_mode) && !S_ISDIR(d->st.st_mode))
-		return ckpti_desc_err(d, err, -ENOTSUP,
-				      "was opened with O_PATH, which cannot be saved for its type");
 	/* Objects that look like regular files. */
 	what = S_ISREG(d->st.st_mode) ? ckpti_refused_fs(d) : NULL;
 	for (size_t i = 0; !what && ckpti_fd_kinds[i]; i++) {

@@ -56,6 +56,9 @@ struct ckpti_capture {
 	uint32_t next_content; /* last CONTENT id given out */
 	/* Which OBJ is descriptor `num` of process `pid` (0: none)? */
 	uint32_t (*lookup)(const struct ckpti_capture *cap, int pid, int num);
+	/* How the image names a process of the set: given as in this process' /proc, or as in its own
+	 * pid namespace.  0: it is not in the set. */
+	int (*member)(const struct ckpti_capture *cap, int pid, bool inner);
 	const struct ckpti_file_rule *rules;
 	size_t nrules;
 };
@@ -85,6 +88,8 @@ struct ckpti_rebuild {
 	size_t nreloc;
 	const char *launch; /* what is restarted together on this host; NULL: this alone */
 	int (*shm_fd)(struct ckpti_rebuild *rb, uint32_t shm); /* fd of a rebuilt SHM object */
+	/* The number that a process of the image has now, when all processes exist. */
+	int (*pid_now)(const struct ckpti_rebuild *rb, int pid);
 	/* Has another process of the restart failed?  *err says how.  May be NULL. */
 	bool (*aborted)(struct ckpti_rebuild *rb, struct ckpti_err *err);
 	void (*note)(struct ckpti_rebuild *rb, const char *text); /* for the user; may be NULL */
@@ -105,6 +110,10 @@ struct ckpti_fd_kind {
 	int (*restore)(struct ckpti_rebuild *rb, struct ckpti_redesc *d, struct ckpti_err *err);
 	/* When all exist: fill queues, connect.  May be NULL. */
 	int (*finish)(struct ckpti_rebuild *rb, struct ckpti_redesc *d, struct ckpti_err *err);
+	/* In the restored process, for each of its descriptors of this object: a description that only
+	 * exists when all processes do, instead of the one that restore made.  Descriptor or -errno.
+	 * May be NULL. */
+	int (*place)(struct ckpti_rebuild *rb, struct ckpti_redesc *d, struct ckpti_err *err);
 	/* In the restored process `pid`, when its descriptors have their final numbers.  May be NULL. */
 	int (*attach)(struct ckpti_rebuild *rb, struct ckpti_redesc *d, int pid,
 		      struct ckpti_err *err);
@@ -128,6 +137,8 @@ int ckpti_obj_attach(struct ckpti_rebuild *rb, struct ckpti_redesc *d, int pid,
 /* A file that no process has open: nobody refers to it, and it is never opened. */
 bool ckpti_redesc_is_included(const struct ckpti_redesc *d);
 struct ckpti_redesc *ckpti_redesc_by_id(struct ckpti_rebuild *rb, uint32_t id);
+/* A directory that has been removed, as one was that had been at path.  Descriptor or -errno. */
+int ckpti_dir_make_removed(const struct ckpti_store *store, const char *path);
 /* Path after relocations; out has PATH_MAX bytes. */
 const char *ckpti_relocate(const struct ckpti_rebuild *rb, const char *path, char *out);
 /* A field "key:\tvalue" of fdinfo; NULL when absent.  Points behind the white space. */
