@@ -73,7 +73,8 @@ static void verify_generation(struct verify *vf, struct ckpti_store *st, const c
 	r = ckpti_store_load(st, gen, &img, &err);
 	if (r == 0) {
 		bytes = extents_bytes(&img);
-		r = ckpti_store_verify(st, &img, NULL, NULL, ckpti_report_progress(vf->o), NULL, &err);
+		r = ckpti_store_verify(st, &img, NULL, NULL, ckpti_report_progress(vf->o), NULL,
+				       &err);
 	}
 	tell(vf, dir, gen, bytes, r, &err);
 	ckpti_image_free(&img);

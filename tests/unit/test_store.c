@@ -355,7 +355,8 @@ static void test_store_verify_can_be_cancelled(void **state)
 	ckpti_image_init(&img);
 	ok(ckpti_store_open_read(s->dir, &st, &err), &err);
 	ok(ckpti_store_load(st, 0, &img, &err), &err);
-	assert_int_equal(ckpti_store_verify(st, &img, NULL, NULL, cancel, &calls, &err), -ECANCELED);
+	assert_int_equal(ckpti_store_verify(st, &img, NULL, NULL, cancel, &calls, &err),
+			 -ECANCELED);
 	assert_int_equal(calls, 2);
 	ckpti_image_free(&img);
 	ckpti_store_close(st);
