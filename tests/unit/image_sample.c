@@ -124,6 +124,9 @@ static void add_objects(struct ckpti_image *img)
 	struct ckpti_r_obj_path opath = {.o = {.id = 41, .oflags = 010000000}, .mode = 0120777};
 	struct ckpti_r_obj_proc proc = {.o = {.id = 42}, .pid = 41};
 	const char *rest[] = {"mountinfo"};
+	struct ckpti_r_obj_inotify ino = {.o = {.id = 43}, .unread = 16};
+	struct ckpti_e_watch watches[] = {{.wd = 1, .mask = 2}, {.wd = 7, .mask = 0x100}};
+	const char *watched[] = {"/tmp/a", "/tmp/b"};
 	struct ckpti_e_lock locks[] = {
 		{.kind = CKPTI_LOCK_POSIX, .type = 1, .pid = 41, .fd = 3, .obj = 1}};
 	const char *path[] = {"/tmp/out.txt"}, *none[] = {""};
@@ -145,6 +148,7 @@ static void add_objects(struct ckpti_image *img)
 	add(img, CKPTI_R_OBJ_TCP, FIXED(tcp2), NO_STR, "x", 1, 1);
 	add(img, CKPTI_R_OBJ_PIDFD, FIXED(pidfd), NO_STR, NO_ARRAY);
 	add(img, CKPTI_R_OBJ_OPATH, FIXED(opath), STRS(path), NO_ARRAY);
+	add(img, CKPTI_R_OBJ_INOTIFY, FIXED(ino), STRS(watched), ARRAY(watches));
 	add(img, CKPTI_R_OBJ_PROC, FIXED(proc), STRS(rest), NO_ARRAY);
 	add(img, CKPTI_R_LOCKS, NULL, 0, NO_STR, ARRAY(locks));
 }

@@ -86,6 +86,7 @@ enum ckpti_rec_type {
 	CKPTI_R_OBJ_PIDFD = 0x120,
 	CKPTI_R_OBJ_OPATH, /* O_PATH of what is neither a file nor a directory */
 	CKPTI_R_OBJ_PROC,  /* of one process in /proc */
+	CKPTI_R_OBJ_INOTIFY,
 };
 
 struct ckpti_r_set {
@@ -369,6 +370,18 @@ struct ckpti_r_obj_pidfd {
 	struct ckpti_obj o;
 	int32_t pid; /* 0: it has ended, and its parent has waited for it */
 	uint32_t pad;
+};
+
+struct ckpti_e_watch {
+	int32_t wd;
+	uint32_t mask; /* IN_* */
+};
+
+struct ckpti_r_obj_inotify {
+	struct ckpti_obj o;
+	uint32_t unread; /* bytes of events that had not been read, and are not saved */
+	uint32_t pad;
+	/* strings: one path for each watch, array: struct ckpti_e_watch */
 };
 
 struct ckpti_r_obj_proc {

@@ -51,6 +51,7 @@ static const struct ckpti_rec_info table[] = {
 	{ CKPTI_R_OBJ_PIDFD,      48, 0,   0, 0, "pidfd" },
 	{ CKPTI_R_OBJ_OPATH,      64, 1,   0, 0, "opath" },
 	{ CKPTI_R_OBJ_PROC,       56, 1,   0, 0, "procfile" },
+	{ CKPTI_R_OBJ_INOTIFY,    48, 0,   8, 0, "inotify" },
 };
 /* clang-format on */
 
@@ -97,6 +98,8 @@ NOT_SMALLER(struct ckpti_e_membership, 76);
 NOT_SMALLER(struct ckpti_e_datagram, 32);
 NOT_SMALLER(struct ckpti_r_obj_pidfd, 48);
 NOT_SMALLER(struct ckpti_r_obj_proc, 56);
+NOT_SMALLER(struct ckpti_r_obj_inotify, 48);
+NOT_SMALLER(struct ckpti_e_watch, 8);
 
 const struct ckpti_rec_info *ckpti_rec_info(uint32_t type)
 {

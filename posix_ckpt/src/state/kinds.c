@@ -21,6 +21,7 @@ const struct ckpti_fd_kind *const ckpti_fd_kinds[] = {
 	&ckpti_kind_timerfd,
 	&ckpti_kind_signalfd,
 	&ckpti_kind_epoll,
+	&ckpti_kind_inotify,
 	&ckpti_kind_unix,
 	&ckpti_kind_tcp,
 	&ckpti_kind_udp,

@@ -26,5 +26,6 @@ extern const struct ckpti_fd_kind ckpti_kind_netlink;
 extern const struct ckpti_fd_kind ckpti_kind_pidfd;
 extern const struct ckpti_fd_kind ckpti_kind_opath;
 extern const struct ckpti_fd_kind ckpti_kind_proc;
+extern const struct ckpti_fd_kind ckpti_kind_inotify;
 
 #endif

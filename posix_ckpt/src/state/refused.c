@@ -34,7 +34,6 @@ static const struct {
 	const char *link;
 	const char *what;
 } anonymous[] = {
-	{"anon_inode:inotify", "an inotify instance"},
 	{"anon_inode:[fanotify]", "a fanotify group"},
 	{"anon_inode:[io_uring]", "an io_uring"},
 	{"anon_inode:[userfaultfd]", "a userfaultfd"},

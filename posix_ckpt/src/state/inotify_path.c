@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Which path is it that a watch of inotify is on?  The kernel tells device, inode and file handle.  Who
+ * has the right to (CAP_DAC_READ_SEARCH) asks it to open the handle.  For everybody else the paths that
+ * the set has to do with are tried: what it has open and the directories above, working directories,
+ * arguments; then the trees below them and below what has been found, up to a limit.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "state/inotify.h"
+
+/* The set stands still meanwhile: directory entries that are looked at, some 50 ms of them. */
+#define WALK_LIMIT 100000
+
+struct search {
+	struct ckpti_watch *watch;
+	size_t n, left;
+	char **dir; /* directories to look into */
+	size_t ndir, next;
+	size_t seen; /* entries looked at */
+	int failed;
+};
+
+union handle {
+	struct file_handle h;
+	unsigned char room[sizeof(struct file_handle) + CKPTI_HANDLE_SIZE];
+};
+
+/* ---- is it this one? ---------------------------------------------------------------------- */
+
+/* File systems of several layers or volumes show other device numbers to stat(). */
+static bool same_handle(const struct ckpti_watch *w, const char *path)
+{
+	union handle u;
+	int mount_id;
+
+	u.h.handle_bytes = CKPTI_HANDLE_SIZE;
+	return w->handle_len && name_to_handle_at(AT_FDCWD, path, &u.h, &mount_id, 0) == 0 &&
+	       u.h.handle_type == w->handle_type && u.h.handle_bytes == w->handle_len &&
+	       memcmp(u.h.f_handle, w->handle, w->handle_len) == 0;
+}
+
+static void add_dir(struct search *s, const char *path)
+{
+	char **bigger;
+
+	for (size_t i = 0; i < s->ndir && s->ndir < 64; i++)
+		if (strcmp(s->dir[i], path) == 0)
+			return;
+	bigger = realloc(s->dir, (s->ndir + 1) * sizeof(*bigger));
+	if (!bigger) {
+		s->failed = -ENOMEM;
+		return;
+	}
+	s->dir = bigger;
+	s->dir[s->ndir] = strdup(path);
+	if (s->dir[s->ndir])
+		s->ndir++;
+	else
+		s->failed = -ENOMEM;
+}
+
+static bool wanted(const struct search *s, uint64_t ino)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (!s->watch[i].path && s->watch[i].ino == ino)
+			return true;
+	return false;
+}
+
+static void try_path(struct search *s, const char *path)
+{
+	struct stat st;
+
+	if (path[0] != '/' || lstat(path, &st) < 0 || !wanted(s, st.st_ino))
+		return;
+	for (size_t i = 0; i < s->n; i++) {
+		struct ckpti_watch *w = &s->watch[i];
+
+		if (w->path || w->ino != st.st_ino ||
+		    (w->dev != st.st_dev && !same_handle(w, path)))
+			continue;
+		w->path = strdup(path);
+		if (!w->path)
+			s->failed = -ENOMEM;
+		s->left--;
+		/* Who watches trees has a watch on each directory. */
+		if (S_ISDIR(st.st_mode))
+			add_dir(s, path);
+	}
+}
+
+/* ---- by handle ---------------------------------------------------------------------------- */
+
+/* An open directory of the file system `dev`; -1: none. */
+static int open_mount(dev_t dev)
+{
+	FILE *f = fopen("/proc/self/mountinfo", "re");
+	char line[2 * PATH_MAX], path[PATH_MAX];
+	unsigned major, minor;
+	int fd = -1;
+
+	while (f && fd < 0 && fgets(line, sizeof(line), f))
+		if (sscanf(line, "%*d %*d %u:%u %*s %4095s", &major, &minor, path) == 3 &&
+		    makedev(major, minor) == dev)
+			fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (f)
+		(void)fclose(f);
+	return fd;
+}
+
+static void try_handles(struct search *s)
+{
+	dev_t dev = 0;
+	int mount = -1;
+
+	for (size_t i = 0; i < s->n; i++) {
+		const struct ckpti_watch *w = &s->watch[i];
+		char link[64], path[PATH_MAX];
+		union handle u;
+		ssize_t len;
+		int fd;
+
+		if (w->path || !w->handle_len)
+			continue;
+		if (mount < 0 || w->dev != dev) {
+			if (mount >= 0)
+				(void)close(mount);
+			dev = w->dev;
+			mount = open_mount(dev);
+		}
+		u.h.handle_type = w->handle_type;
+		u.h.handle_bytes = w->handle_len;
+		memcpy(u.h.f_handle, w->handle, w->handle_len);
+		fd = open_by_handle_at(mount, &u.h, O_PATH | O_CLOEXEC);
+		if (fd < 0 && errno == EPERM)
+			break;
+		if (fd < 0)
+			continue;
+		(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+		len = readlink(link, path, sizeof(path) - 1);
+		(void)close(fd);
+		if (len > 0) {
+			path[len] = '\0';
+			try_path(s, path);
+		}
+	}
+	if (mount >= 0)
+		(void)close(mount);
+}
+
+/* ---- by what the set has to do with ------------------------------------------------------- */
+
+/* The path and every directory above it. */
+static void try_upwards(struct search *s, const char *path)
+{
+	char buf[PATH_MAX], *slash;
+	size_t n = strlen(path);
+
+	if (path[0] != '/' || n >= sizeof(buf))
+		return;
+	memcpy(buf, path, n + 1);
+	while (s->left && *buf) {
+		try_path(s, buf);
+		slash = strrchr(buf, '/');
+		*slash = '\0';
+	}
+	try_path(s, "/");
+}
+
+static void try_arguments(struct search *s, int pid, const char *cwd)
+{
+	char name[64], path[PATH_MAX], full[PATH_MAX];
+	char *arg = NULL;
+	size_t size = 0;
+	FILE *f;
+
+	(void)snprintf(name, sizeof(name), "/proc/%d/cmdline", pid);
+	f = fopen(name, "re");
+	while (f && s->left && getdelim(&arg, &size, '\0', f) > 0) {
+		const char *value = arg[0] == '-' ? strchr(arg, '=') : NULL;
+		const char *what = value ? value + 1 : arg;
+		int n = snprintf(path, sizeof(path), "%s%s%s", what[0] == '/' ? "" : cwd,
+				 what[0] == '/' ? "" : "/", what);
+
+		if (n >= (int)sizeof(path) || !realpath(path, full))
+			continue;
+		try_path(s, path); /* the symbolic link itself */
+		try_upwards(s, full);
+		add_dir(s, full);
+	}
+	free(arg);
+	if (f)
+		(void)fclose(f);
+}
+
+static void try_process(struct search *s, int pid)
+{
+	char name[64], cwd[PATH_MAX];
+	ssize_t n;
+
+	(void)snprintf(name, sizeof(name), "/proc/%d/cwd", pid);
+	n = readlink(name, cwd, sizeof(cwd) - 1);
+	cwd[n > 0 ? n : 0] = '\0';
+	try_upwards(s, cwd);
+	if (*cwd)
+		add_dir(s, cwd);
+	try_arguments(s, pid, cwd);
+}
+
+static void try_set(struct search *s, const struct ckpti_capture *cap, const struct ckpti_desc *d)
+{
+	static const char *const usual[] = {"/etc/hosts", "/etc/resolv.conf", "/etc/nsswitch.conf",
+					    "/etc/localtime"};
+	int pid = d->pid;
+
+	try_process(s, pid);
+	for (size_t i = 0; s->left && i < cap->ndesc; i++)
+		try_upwards(s, cap->desc[i].link);
+	for (size_t i = 0; s->left && i < cap->ndesc; i++) {
+		if (cap->desc[i].pid != pid)
+			try_process(s, cap->desc[i].pid);
+		pid = cap->desc[i].pid;
+	}
+	for (size_t i = 0; s->left && i < sizeof(usual) / sizeof(usual[0]); i++)
+		try_upwards(s, usual[i]);
+}
+
+/* ---- below that --------------------------------------------------------------------------- */
+
+static void look_into(struct search *s, const char *dir, DIR *open_dir)
+{
+	struct dirent *e;
+	char path[PATH_MAX];
+
+	while (s->left && s->seen < WALK_LIMIT && (e = readdir(open_dir))) {
+		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+			continue;
+		s->seen++;
+		if (snprintf(path, sizeof(path), "%s/%s", strcmp(dir, "/") == 0 ? "" : dir,
+			     e->d_name) >= (int)sizeof(path))
+			continue;
+		if (wanted(s, e->d_ino))
+			try_path(s, path);
+		if (e->d_type == DT_DIR && strcmp(path, "/proc") != 0 && strcmp(path, "/sys") != 0)
+			add_dir(s, path);
+	}
+}
+
+/* Nearest first. */
+static void walk(struct search *s)
+{
+	for (; s->left && s->seen < WALK_LIMIT && s->next < s->ndir; s->next++) {
+		DIR *dir = opendir(s->dir[s->next]);
+
+		if (!dir)
+			continue;
+		look_into(s, s->dir[s->next], dir);
+		(void)closedir(dir);
+	}
+}
+
+int ckpti_watch_paths(const struct ckpti_capture *cap, const struct ckpti_desc *d,
+		      struct ckpti_watch *watch, size_t n)
+{
+	struct search s = {.watch = watch, .n = n, .left = n};
+
+	try_handles(&s);
+	if (s.left)
+		try_set(&s, cap, d);
+	walk(&s);
+	for (size_t i = 0; i < s.ndir; i++)
+		free(s.dir[i]);
+	free(s.dir);
+	return s.failed;
+}
