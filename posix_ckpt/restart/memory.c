@@ -10,6 +10,11 @@
 
 #include "restart/restorer.h"
 
+/* Linux 6.10; not in the headers of Debian 12. */
+#ifndef __NR_mseal
+#define __NR_mseal 462
+#endif
+
 #define IS_ERROR(r) ((unsigned long)(r) > -4096UL)
 
 static void move_mapping(const struct ckpti_plan *p, uint64_t from, uint64_t to, uint64_t len)
@@ -181,4 +186,14 @@ void restorer_memory(struct ckpti_plan *p)
 		}
 	}
 	set_labels(p);
+	if (p->mm.def_flags & CKPTI_VF_LOCKED) {
+		r = sys(mlockall,
+			MCL_FUTURE | (p->mm.def_flags & CKPTI_VF_LOCKONFAULT ? MCL_ONFAULT : 0));
+		if (r < 0)
+			restorer_die(p, "cannot lock future memory (ulimit -l)", 0, r);
+	}
+	/* Nothing can be done to these any more.  A kernel without it never had any. */
+	for (uint64_t i = 0; i < p->nvma; i++)
+		if (vma[i].vmflags & CKPTI_VF_SEALED)
+			(void)sys(mseal, vma[i].start, vma[i].end - vma[i].start, 0);
 }

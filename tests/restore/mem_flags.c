@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Advice, locks and huge pages of mappings, as /proc/self/smaps tells them. */
+/* Advice, locks, seals and huge pages of mappings, as /proc/self/smaps tells them. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "t.h"
@@ -24,7 +26,11 @@ static const struct {
 
 #define NKIND (sizeof(kind) / sizeof(*kind))
 
-static unsigned char *map[NKIND], *locked, *huge, *plain;
+#ifndef SYS_mseal
+#define SYS_mseal 462
+#endif
+
+static unsigned char *map[NKIND], *locked, *huge, *plain, *sealed;
 
 /* The line `field` of the mapping that holds `addr`, without the name; never freed. */
 static char *smaps(const void *addr, const char *field)
@@ -73,7 +79,7 @@ static void disturb(void)
 
 int main(void)
 {
-	int has[NKIND], mlocked, has_huge;
+	int has[NKIND], mlocked, has_huge, has_seal;
 	unsigned char *p;
 	struct rlimit lim;
 
@@ -96,6 +102,9 @@ int main(void)
 	(void)madvise(huge, HUGE_SIZE, MADV_HUGEPAGE);
 	t_fill(huge, HUGE_SIZE, t_token() + 102);
 	has_huge = atoi(smaps(huge, "AnonHugePages")) > 0;
+	sealed = area(LEN);
+	t_fill(sealed, LEN, t_token() + 103);
+	has_seal = syscall(SYS_mseal, sealed, LEN, 0) == 0;
 	t_on_disturb(disturb);
 	t_ready();
 
@@ -116,5 +125,8 @@ int main(void)
 	t_check(t_filled(locked, LEN, t_token() + 101), "locked content differs");
 	t_check(t_filled(huge, HUGE_SIZE, t_token() + 102), "huge page: content differs");
 	t_check(!has_huge || has_flag(huge, "hg"), "huge page: the advice is lost");
+	t_check(t_filled(sealed, LEN, t_token() + 103), "sealed: content differs");
+	t_check(!has_seal || (munmap(sealed, LEN) < 0 && errno == EPERM), "sealed: it is not");
+	t_check(munmap(plain, LEN) == 0, "a plain mapping is sealed");
 	t_done();
 }

@@ -26,6 +26,10 @@
 #define SYS_memfd_secret 447
 #endif
 
+#ifndef SYS_map_shadow_stack
+#define SYS_map_shadow_stack 453
+#endif
+
 static char *memory;
 static pid_t child;
 
@@ -96,6 +100,24 @@ static void make_secret_map(void)
 	t_sys(close((int)fd));
 }
 
+static void make_pkey(void)
+{
+	int key = pkey_alloc(0, 0);
+
+	if (key < 0)
+		t_skip("no memory protection keys here: %m");
+	memory =
+		t_sys(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+	t_sys(pkey_mprotect(memory, 4096, PROT_READ | PROT_WRITE, key));
+	t_fill(memory, 4096, t_token());
+}
+
+static void make_shadow_stack(void)
+{
+	if (syscall(SYS_map_shadow_stack, 0, 4096, 0) < 0)
+		t_skip("no shadow stacks here: %m");
+}
+
 const struct refused refused_memory[] = {
 	{"huge pages", "hugetlbfs pages", make_huge, NULL, 0, 4},
 	{"System V shared memory", "System V shared memory", make_sysv, after_sysv, 0, 4},
@@ -103,6 +125,9 @@ const struct refused refused_memory[] = {
 	 make_aio, NULL, 0, 4},
 	{"io_uring mapping", "a ring of an io_uring cannot be saved", make_ring, NULL, 0, 4},
 	{"secret memory", "secret memory cannot be saved", make_secret_map, after_sysv, 0, 4},
+	{"memory protection key", "a memory protection key cannot be saved", make_pkey, after_sysv,
+	 0, 4},
+	{"shadow stack", "a shadow stack cannot be saved", make_shadow_stack, NULL, 0, 4},
 	{NULL, NULL, NULL, NULL, 0, 0},
 };
 

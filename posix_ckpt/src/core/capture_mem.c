@@ -71,6 +71,10 @@ int ckpti_map_refusal(const struct ckpti_member *m, const struct ckpti_map *map,
 	for (size_t i = 0; i < sizeof(special) / sizeof(special[0]); i++)
 		if (strncmp(map->name, special[i].name, strlen(special[i].name)) == 0)
 			return refuse(m, map, err, special[i].why);
+	if (map->shadow_stack)
+		return refuse(m, map, err, "a shadow stack cannot be saved");
+	if (map->pkey)
+		return refuse(m, map, err, "a memory protection key cannot be saved");
 	if (map->io)
 		return refuse(m, map, err, "device memory cannot be saved");
 	if (map->shared && (map->name[0] != '/' || strncmp(map->name, "/[", 2) == 0))
@@ -517,6 +521,11 @@ static int snap_member(struct ckpti_snap *s, struct ckpti_job *job, struct ckpti
 	if (r < 0)
 		return ckpti_err_obj(err, r, m->info.pid, m->info.comm,
 				     "its mappings may not be read: %s", strerror(-r));
+	/* The kernel does not tell who has called mlockall(MCL_FUTURE); the mailbox is new. */
+	m->def_flags = 0;
+	for (size_t i = 0; i < n; i++)
+		if (map[i].start == st.mailbox_start)
+			m->def_flags = map[i].vmflags & (CKPTI_VF_LOCKED | CKPTI_VF_LOCKONFAULT);
 	for (size_t i = 0; r == 0 && i < n; i++)
 		r = classify(&p, &map[i], err);
 	if (r == 0)

@@ -138,9 +138,10 @@ static int add_limits(struct ckpti_snap *s, const struct ckpti_procinfo *p, stru
 	return r;
 }
 
-static int add_mm(struct ckpti_snap *s, const struct ckpti_procinfo *p,
-		  const struct ckpti_state *st, const uint8_t *box, struct ckpti_err *err)
+static int add_mm(struct ckpti_snap *s, const struct ckpti_member *m, const struct ckpti_state *st,
+		  struct ckpti_err *err)
 {
+	const struct ckpti_procinfo *p = &m->info;
 	struct ckpti_r_mm mm = {
 		.pid = p->inner_pid,
 		.start_code = p->start_code,
@@ -154,9 +155,11 @@ static int add_mm(struct ckpti_snap *s, const struct ckpti_procinfo *p,
 		.arg_end = p->arg_end,
 		.env_start = p->env_start,
 		.env_end = p->env_end,
+		.def_flags = m->def_flags,
 	};
 
-	return add(s, CKPTI_R_MM, &mm, sizeof(mm), box + st->auxv, 8, st->nauxv, err);
+	return add(s, CKPTI_R_MM, &mm, sizeof(mm), (const uint8_t *)m->mailbox + st->auxv, 8,
+		   st->nauxv, err);
 }
 
 /* Pending signals, one record for the process and one for each thread that has any. */
@@ -238,7 +241,7 @@ int ckpti_snap_process(struct ckpti_snap *s, struct ckpti_member *m, const struc
 	if (r == 0)
 		r = add_limits(s, p, err);
 	if (r == 0)
-		r = add_mm(s, p, st, box, err);
+		r = add_mm(s, m, st, err);
 	if (r == 0)
 		r = add(s, CKPTI_R_THREADS, &head, sizeof(head), box + st->threads,
 			sizeof(struct ckpti_e_thread), st->nthreads, err);

@@ -27,7 +27,7 @@ static bool has_labels(const struct ckpti_r_mm *mm, const struct ckpti_e_vma *v)
 static bool fits(const struct ckpti_r_mm *mm, const struct ckpti_e_vma *v)
 {
 	const uint64_t odd = CKPTI_VF_GROWSDOWN | CKPTI_VF_STACK | CKPTI_VF_LOCKED |
-			     CKPTI_VF_LOCKONFAULT | CKPTI_VF_WIPEONFORK;
+			     CKPTI_VF_LOCKONFAULT | CKPTI_VF_WIPEONFORK | CKPTI_VF_SEALED;
 
 	/* The file system may be mounted noexec. */
 	return v->kind == CKPTI_VMA_ANON && !(v->vmflags & odd) && !(v->prot & PROT_EXEC) &&

@@ -218,7 +218,9 @@ static int failed(const struct ckpti_member *m, const struct ckpti_call *call,
 	int error = msg->error < 0 ? msg->error : -EPROTO;
 	const char *what = call->type == CKPTI_M_WRITE     ? "cannot write its memory"
 			   : call->type == CKPTI_M_SENDFDS ? "cannot hand over its descriptors"
-							   : "cannot tell its state";
+			   : call->type == CKPTI_M_MAILBOX
+				   ? "cannot map 64 MiB (mlockall: ulimit -l)"
+				   : "cannot tell its state";
 
 	if (call->type == CKPTI_M_STATE && msg->error == -E2BIG)
 		return ckpti_err_obj(err, -ENOTSUP, m->info.pid, m->info.comm,

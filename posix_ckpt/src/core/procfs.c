@@ -303,6 +303,7 @@ static const struct {
 	{"dc", CKPTI_VF_DONTFORK},   {"dd", CKPTI_VF_DONTDUMP},  {"hg", CKPTI_VF_HUGEPAGE},
 	{"nh", CKPTI_VF_NOHUGEPAGE}, {"mg", CKPTI_VF_MERGEABLE}, {"wf", CKPTI_VF_WIPEONFORK},
 	{"sr", CKPTI_VF_SEQ},        {"rr", CKPTI_VF_RAND},      {"lf", CKPTI_VF_LOCKONFAULT},
+	{"sl", CKPTI_VF_SEALED},
 };
 
 static void parse_vmflags(const char *p, struct ckpti_map *m)
@@ -319,6 +320,8 @@ static void parse_vmflags(const char *p, struct ckpti_map *m)
 			m->maywrite = 1;
 		else if (memcmp(p, "ht", 2) == 0)
 			m->hugetlb = 1;
+		else if (memcmp(p, "ss", 2) == 0)
+			m->shadow_stack = 1;
 		else if (memcmp(p, "io", 2) == 0 || memcmp(p, "pf", 2) == 0)
 			m->io = 1;
 	}
@@ -363,6 +366,8 @@ int ckpti_procfs_maps(int pid, struct ckpti_map **ret, size_t *ret_n)
 		}
 		if (n && (strncmp(line, "Anonymous:", 10) == 0 || strncmp(line, "Swap:", 5) == 0))
 			list[n - 1].anon += strtoull(strchr(line, ':') + 1, NULL, 10) << 10;
+		if (n && strncmp(line, "ProtectionKey:", 14) == 0)
+			list[n - 1].pkey = atoi(line + 14);
 		if (isupper((unsigned char)line[0]))
 			continue;
 		memset(&m, 0, sizeof(m));

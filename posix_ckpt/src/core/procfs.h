@@ -62,7 +62,7 @@ struct ckpti_map {
 	uint32_t prot;
 	int shared;
 	uint64_t vmflags; /* CKPTI_VF_* */
-	int maywrite, hugetlb, io;
+	int maywrite, hugetlb, io, shadow_stack, pkey;
 	uint64_t anon; /* bytes that are the process' own, in memory or swapped out */
 	char *name;    /* "" when anonymous */
 };

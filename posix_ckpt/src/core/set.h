@@ -51,9 +51,10 @@ struct ckpti_member {
 	bool looked_around; /* its surroundings have been found usual */
 	bool held;          /* said that it holds checkpoints off */
 	enum ckpti_member_agent agent;
-	uint64_t agent_at; /* where the one is that was brought in */
-	bool planted;      /* that was in this round */
-	int *shut;         /* threads that it has opened the signal in */
+	uint64_t agent_at;  /* where the one is that was brought in */
+	bool planted;       /* that was in this round */
+	uint64_t def_flags; /* of its new mappings, by what the mailbox has got */
+	int *shut;          /* threads that it has opened the signal in */
 	size_t nshut;
 };
 

@@ -182,7 +182,7 @@ struct ckpti_r_mm {
 	uint64_t start_code, end_code, start_data, end_data;
 	uint64_t start_brk, brk, start_stack;
 	uint64_t arg_start, arg_end, env_start, env_end;
-	uint64_t def_flags; /* mlockall(MCL_FUTURE) … ; 0 in version 1 */
+	uint64_t def_flags; /* of new mappings: CKPTI_VF_LOCKED, CKPTI_VF_LOCKONFAULT */
 			    /* array: auxv, as uint64_t */
 };
 
@@ -219,6 +219,7 @@ struct ckpti_e_vma {
 #define CKPTI_VF_LOCKONFAULT (1U << 11)
 #define CKPTI_VF_STACK       (1U << 12) /* the kernel's own [stack] */
 #define CKPTI_VF_MAYWRITE    (1U << 13) /* of a shared file: mprotect() may make it writable */
+#define CKPTI_VF_SEALED      (1U << 14) /* mseal(2) */
 
 enum ckpti_owner {
 	CKPTI_OWN_PROC = 1, /* owner = pid, addr = virtual address */
