@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -24,6 +25,7 @@
 #define STRANGER_BYTES (128U << 10)
 #define MAX_CONNS      20000U
 #define MAX_NODES      100000U
+#define EVENTS         512 /* in a turn */
 #define OWN_FILES      32U /* for everything but connections */
 
 const char *ckpti_node_name(const struct ckpti_coord *c, unsigned node)
@@ -46,6 +48,8 @@ static void drop(struct ckpti_coord *c, struct ckpti_conn *conn, const char *wha
 	if (conn->closed)
 		return;
 	conn->closed = true;
+	c->nclosed++;
+	c->nstrangers -= conn->role == CKPTI_CONN_NEW;
 	conn->waits = CKPTI_WAITS_NOT;
 	if (conn->role != CKPTI_CONN_NODE || c->node[conn->node].conn != conn)
 		return;
@@ -56,11 +60,25 @@ static void drop(struct ckpti_coord *c, struct ckpti_conn *conn, const char *wha
 	ckpti_round_lost(c, conn->node, what);
 }
 
+/* What does not fit into the kernel's buffer waits for room there. */
+static void watch(const struct ckpti_coord *c, struct ckpti_conn *conn)
+{
+	struct epoll_event ev = {.events = EPOLLIN, .data.ptr = conn};
+	bool writing = !conn->closed && ckpti_wire_wants_write(conn->wire);
+
+	if (writing == conn->writing)
+		return;
+	conn->writing = writing;
+	ev.events |= writing ? EPOLLOUT : 0;
+	(void)epoll_ctl(c->conns_fd, EPOLL_CTL_MOD, ckpti_wire_fd(conn->wire), &ev);
+}
+
 void ckpti_conn_send(struct ckpti_coord *c, struct ckpti_conn *conn, unsigned type,
 		     const struct ckpti_kv *kv)
 {
 	if (!conn->closed && ckpti_wire_send(conn->wire, type, kv) < 0)
 		drop(c, conn, "lost");
+	watch(c, conn);
 }
 
 void ckpti_agents_send(struct ckpti_coord *c, unsigned type, const struct ckpti_kv *kv)
@@ -98,15 +116,15 @@ static unsigned max_conns(void)
 static void make_room(struct ckpti_coord *c)
 {
 	struct ckpti_conn *oldest = NULL;
-	unsigned n = 0;
 
+	if (c->nstrangers < STRANGERS)
+		return;
 	for (struct ckpti_conn *conn = c->conns; conn; conn = conn->next) {
 		if (conn->role != CKPTI_CONN_NEW || conn->closed)
 			continue;
 		oldest = conn;
-		n++;
 	}
-	if (n >= STRANGERS)
+	if (oldest)
 		drop(c, oldest, "one of too many");
 }
 
@@ -116,6 +134,7 @@ void ckpti_agents_accept(struct ckpti_coord *c)
 
 	/* Those that were there before have their turn in between. */
 	for (unsigned i = 0; i < STRANGERS_ONCE; i++) {
+		struct epoll_event ev = {.events = EPOLLIN};
 		struct ckpti_conn *conn;
 		int fd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
@@ -131,6 +150,12 @@ void ckpti_agents_accept(struct ckpti_coord *c)
 			free(conn);
 			return;
 		}
+		ev.data.ptr = conn;
+		if (epoll_ctl(c->conns_fd, EPOLL_CTL_ADD, fd, &ev) < 0) {
+			ckpti_wire_free(conn->wire);
+			free(conn);
+			return;
+		}
 		ckpti_wire_limit(conn->wire, STRANGER_BYTES);
 		make_room(c);
 		conn->auth = (struct ckpti_auth_server){
@@ -143,7 +168,14 @@ void ckpti_agents_accept(struct ckpti_coord *c)
 		conn->next = c->conns;
 		c->conns = conn;
 		c->nconns++;
+		c->nstrangers++;
 	}
+}
+
+static void set_role(struct ckpti_coord *c, struct ckpti_conn *conn, enum ckpti_conn_role role)
+{
+	conn->role = role;
+	c->nstrangers--;
 }
 
 static int take_nnodes(struct ckpti_coord *c, uint64_t n)
@@ -184,7 +216,7 @@ static void welcome_node(struct ckpti_coord *c, struct ckpti_conn *conn,
 		refuse(c, conn, "this step has other nodes or tasks");
 		return;
 	}
-	conn->role = CKPTI_CONN_NODE;
+	set_role(c, conn, CKPTI_CONN_NODE);
 	ckpti_wire_limit(conn->wire, CKPTI_WIRE_MAX_PAYLOAD);
 	conn->node = (unsigned)node;
 	/* It came back before we knew that it had gone. */
@@ -232,7 +264,7 @@ static void hello(struct ckpti_coord *c, struct ckpti_conn *conn, const struct c
 	if (strcmp(role, "node") == 0 && uid == conn->auth.owner) {
 		welcome_node(c, conn, kv);
 	} else if (strcmp(role, "client") == 0 && (uid == conn->auth.owner || uid == 0)) {
-		conn->role = CKPTI_CONN_CLIENT;
+		set_role(c, conn, CKPTI_CONN_CLIENT);
 		welcome_client(c, conn);
 	} else {
 		refuse(c, conn, "Access/permission denied");
@@ -243,10 +275,11 @@ static void hello(struct ckpti_coord *c, struct ckpti_conn *conn, const struct c
 
 static void all_started(struct ckpti_coord *c)
 {
-	for (unsigned i = 0; i < c->nnodes; i++)
-		if (!c->node[i].started || !c->node[i].restored)
-			return;
 	if (c->nnodes == 0 || !c->restored || c->restored_told || c->done)
+		return;
+	while (c->nrestored < c->nnodes && c->node[c->nrestored].restored)
+		c->nrestored++;
+	if (c->nrestored < c->nnodes)
 		return;
 	c->restored_told = true;
 	ckpti_report_say(c, true, "restored generation %llu: %u tasks",
@@ -325,8 +358,7 @@ static const char *how_it_ended(int r)
 	return r == -ECONNRESET || r == -EBADMSG ? "broken" : "lost";
 }
 
-void ckpti_agents_event(struct ckpti_coord *c, struct ckpti_conn *conn, bool readable,
-			bool writable)
+static void event(struct ckpti_coord *c, struct ckpti_conn *conn, bool readable, bool writable)
 {
 	struct ckpti_kv kv;
 	unsigned type;
@@ -350,18 +382,38 @@ void ckpti_agents_event(struct ckpti_coord *c, struct ckpti_conn *conn, bool rea
 	}
 }
 
+void ckpti_agents_events(struct ckpti_coord *c)
+{
+	struct epoll_event ev[EVENTS];
+	int n = epoll_wait(c->conns_fd, ev, EVENTS, 0);
+
+	/* None of them is freed before the turn is over. */
+	for (int i = 0; i < n; i++) {
+		struct ckpti_conn *conn = ev[i].data.ptr;
+
+		event(c, conn, (ev[i].events & ~(uint32_t)EPOLLOUT) != 0,
+		      (ev[i].events & EPOLLOUT) != 0);
+		watch(c, conn);
+	}
+}
+
 /* ---- time --------------------------------------------------------------------------------- */
 
 static void free_closed(struct ckpti_coord *c)
 {
 	struct ckpti_conn **link = &c->conns, *conn;
 
+	if (c->nclosed == 0)
+		return;
+	c->nclosed = 0;
 	while ((conn = *link)) {
 		if (!conn->closed) {
 			link = &conn->next;
 			continue;
 		}
 		*link = conn->next;
+		/* A child that has just been made holds it open for a moment. */
+		(void)epoll_ctl(c->conns_fd, EPOLL_CTL_DEL, ckpti_wire_fd(conn->wire), NULL);
 		ckpti_wire_free(conn->wire);
 		free(conn);
 		c->nconns--;
@@ -373,7 +425,7 @@ void ckpti_agents_tick(struct ckpti_coord *c)
 	static int64_t pinged_ms;
 	int64_t now = ckpti_now_ms();
 
-	for (struct ckpti_conn *conn = c->conns; conn; conn = conn->next)
+	for (struct ckpti_conn *conn = c->conns; conn && c->nstrangers; conn = conn->next)
 		if (conn->role == CKPTI_CONN_NEW && now - conn->since_ms > STRANGER_MS)
 			drop(c, conn, "said nothing");
 	if (now - pinged_ms >= (int64_t)c->config.heartbeat * 1000) {

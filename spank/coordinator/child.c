@@ -67,6 +67,8 @@ static void close_connections(struct ckpti_coord *c)
 		(void)close(ckpti_wire_fd(conn->wire));
 	if (c->listen_fd >= 0)
 		(void)close(c->listen_fd);
+	if (c->conns_fd >= 0)
+		(void)close(c->conns_fd);
 	if (c->args.life_fd >= 0)
 		(void)close(c->args.life_fd);
 	if (c->args.status_fd >= 0)

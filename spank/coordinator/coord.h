@@ -110,7 +110,8 @@ struct ckpti_conn {
 	int64_t since_ms;
 	unsigned node;
 	enum ckpti_conn_wait waits;
-	bool closed; /* to be freed when nobody looks at it */
+	bool writing; /* room to write is waited for */
+	bool closed;  /* to be freed when nobody looks at it */
 };
 
 /* How far a node is in the round. */
@@ -147,8 +148,8 @@ struct ckpti_crank {
 
 /* The connection is good for more when it returns 0. */
 void ckpti_agents_accept(struct ckpti_coord *c);
-void ckpti_agents_event(struct ckpti_coord *c, struct ckpti_conn *conn, bool readable,
-			bool writable);
+/* Something has come on connections, as c->conns_fd says: serves them. */
+void ckpti_agents_events(struct ckpti_coord *c);
 /* Heartbeats, strangers that say nothing; frees closed connections. */
 void ckpti_agents_tick(struct ckpti_coord *c);
 /* We were stopped for so long: the silence was ours. */
@@ -187,8 +188,10 @@ struct ckpti_cround {
 	int64_t retry_ms;   /* WAITING: until then */
 	int64_t give_up_ms; /* no attempt after this */
 	unsigned attempts;
-	time_t time;              /* when it was wanted, for people */
-	char image_dir[PATH_MAX]; /* where who asked thinks it goes, "" */
+	time_t time;                             /* when it was wanted, for people */
+	unsigned nodes_at[CKPTI_AT_DURABLE + 1]; /* how many there are at each step */
+	int64_t silence_ms;                      /* when silence was looked for last */
+	char image_dir[PATH_MAX];                /* where who asked thinks it goes, "" */
 };
 
 /* Begin one.  max_wait_ms 0: as long as the configuration says.  -EALREADY: one is under way. */
@@ -385,10 +388,13 @@ struct ckpti_coord {
 	int64_t tasks_ms; /* not before this may tasks of this life run */
 
 	int listen_fd, signal_fd;
+	int conns_fd; /* epoll of all connections: there may be one for each of 10,000 nodes */
 	struct ckpti_conn *conns;
-	size_t nconns;
+	size_t nconns, nstrangers, nclosed;
 	struct ckpti_cnode *node;
-	unsigned nnodes; /* 0 until the first agent has said how many there are */
+	unsigned
+		nrestored; /* nodes from the first on that have started what they were to restore */
+	unsigned nnodes;   /* 0 until the first agent has said how many there are */
 	struct ckpti_crank *rank;
 
 	struct ckpti_cround round;

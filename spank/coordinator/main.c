@@ -136,27 +136,22 @@ static void collect(struct ckpti_coord *c, struct poll_set *p)
 	(void)watch_fd(p, c->listen_fd, POLLIN);
 	(void)watch_fd(p, c->life == 1 ? c->args.life_fd : -1, POLLIN);
 	(void)watch_fd(p, c->signal_fd, POLLIN);
+	(void)watch_fd(p, c->conns_fd, POLLIN);
 	for (struct ckpti_child *child = c->children; child; child = child->next)
 		(void)watch_fd(p, child->fd, POLLIN);
-	for (struct ckpti_conn *conn = c->conns; conn; conn = conn->next)
-		(void)watch_fd(p, ckpti_wire_fd(conn->wire),
-			       ckpti_wire_wants_write(conn->wire) ? POLLIN | POLLOUT : POLLIN);
 }
 
-/* In the order of collect(); new connections and children stand before the ones that were there. */
+/* In the order of collect(); new children stand before the ones that were there. */
 static void handle(struct ckpti_coord *c, const struct poll_set *p)
 {
 	struct ckpti_child *child = c->children;
-	struct ckpti_conn *conn = c->conns;
-	size_t i = 3;
+	size_t i = 4;
 
 	for (; child && i < p->n; child = child->next, i++)
 		if (p->fd[i].revents)
 			ckpti_child_event(c, child);
-	for (; conn && i < p->n; conn = conn->next, i++)
-		if (p->fd[i].revents)
-			ckpti_agents_event(c, conn, (p->fd[i].revents & ~POLLOUT) != 0,
-					   (p->fd[i].revents & POLLOUT) != 0);
+	if (p->fd[3].revents)
+		ckpti_agents_events(c);
 	if (p->fd[2].revents) {
 		struct signalfd_siginfo si;
 
@@ -177,8 +172,8 @@ static void tick(struct ckpti_coord *c)
 	ckpti_agents_tick(c);
 	ckpti_round_tick(c);
 	ckpti_schedule_tick(c);
-	for (unsigned i = 0; i < c->nnodes; i++)
-		connected = connected || c->node[i].conn;
+	for (unsigned i = 0; i < c->nnodes && !connected; i++)
+		connected = c->node[i].conn;
 	__atomic_store_n(&c->watch->alive, connected || c->nnodes == 0, __ATOMIC_RELEASE);
 	c->superseded = c->superseded || __atomic_load_n(&c->watch->superseded, __ATOMIC_ACQUIRE);
 }
@@ -238,7 +233,7 @@ int main(int argc, char **argv)
 	int r;
 
 	ckpti_coord_args_parse(argc, argv, &c.args);
-	c.listen_fd = c.signal_fd = c.step.dirfd = -1;
+	c.listen_fd = c.conns_fd = c.signal_fd = c.step.dirfd = -1;
 	c.life = 1;
 	set_signals();
 	leave_srun(&c.args);

@@ -25,6 +25,7 @@
 #define RETRY_FIRST_MS 100
 #define RETRY_MOST_MS  2000
 #define ENDING_MS      10000
+#define LOOK_MS        100 /* how often silence is looked for */
 
 static void fail(struct ckpti_coord *c, bool retry, struct ckpti_err *err);
 
@@ -193,11 +194,13 @@ static void begin(struct ckpti_coord *c)
 	r->phase = CKPTI_PREPARING;
 	r->phase_ms = now + (int64_t)c->config.muster_timeout * 1000;
 	ckpti_parts_clear(c);
+	memset(r->nodes_at, 0, sizeof(r->nodes_at));
 	for (unsigned i = 0; i < c->nnodes; i++) {
 		struct ckpti_cnode *n = &c->node[i];
 
 		n->at = n->tasks > 0 && n->live == 0 ? CKPTI_AT_OUT : CKPTI_AT_BEGUN;
 		n->need = 0;
+		r->nodes_at[n->at]++;
 	}
 	send_round(c);
 }
@@ -225,10 +228,16 @@ static void try_to_begin(struct ckpti_coord *c)
 
 static bool all_at(const struct ckpti_coord *c, enum ckpti_node_at at)
 {
-	for (unsigned i = 0; i < c->nnodes; i++)
-		if (c->node[i].at != CKPTI_AT_OUT && c->node[i].at < at)
+	for (unsigned before = CKPTI_AT_BEGUN; before < at; before++)
+		if (c->round.nodes_at[before] > 0)
 			return false;
 	return true;
+}
+
+static void move_on(struct ckpti_coord *c, struct ckpti_cnode *n)
+{
+	c->round.nodes_at[n->at++]--;
+	c->round.nodes_at[n->at]++;
 }
 
 static int64_t in_seconds(uint64_t s)
@@ -371,12 +380,12 @@ void ckpti_round_frame(struct ckpti_coord *c, unsigned node, unsigned type,
 		return;
 	/* One after the other: a node that jumps ahead waits for the others, too. */
 	if (type == CKPTI_W_PREPARED && n->at == CKPTI_AT_BEGUN) {
-		n->at = CKPTI_AT_PREPARED;
+		move_on(c, n);
 		n->need = ckpti_kv_get_u64(kv, "need", 0);
 	} else if (type == CKPTI_W_CAPTURED && n->at == CKPTI_AT_PREPARED) {
-		n->at = CKPTI_AT_CAPTURED;
+		move_on(c, n);
 	} else if (type == CKPTI_W_DURABLE && n->at == CKPTI_AT_CAPTURED) {
-		n->at = CKPTI_AT_DURABLE;
+		move_on(c, n);
 		ckpti_parts_take(c, node, kv);
 	} else if (type == CKPTI_W_FAILED) {
 		node_failed(c, node, kv);
@@ -436,6 +445,9 @@ static void look_at_silence(struct ckpti_coord *c)
 	int64_t now = ckpti_now_ms(), silence = (int64_t)c->config.silence * 1000;
 	struct ckpti_err err = {.code = 0};
 
+	if (now < c->round.silence_ms + LOOK_MS)
+		return;
+	c->round.silence_ms = now;
 	for (unsigned i = 0; i < c->nnodes; i++) {
 		const struct ckpti_cnode *n = &c->node[i];
 

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #include "spank/coordinator/coord.h"
@@ -183,6 +184,9 @@ static int go_public(struct ckpti_coord *c, struct ckpti_err *err)
 	c->listen_fd = ckpti_wire_listen(low, high, &c->port, err);
 	if (c->listen_fd < 0)
 		return c->listen_fd;
+	c->conns_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (c->conns_fd < 0)
+		return ckpti_err(err, -errno, "cannot wait for connections: %s", strerror(errno));
 	ckpti_kv_init(&kv);
 	ckpti_kv_set(&kv, "host", c->host);
 	ckpti_kv_set_u64(&kv, "port", c->port);

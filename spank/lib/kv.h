@@ -43,6 +43,6 @@ int ckpti_kv_write(const struct ckpti_kv *kv, char **ret, size_t *ret_len);
 /* -EBADMSG: not of this form, a key twice, more than CKPTI_KV_MAX pairs.  Adds to kv. */
 int ckpti_kv_parse(struct ckpti_kv *kv, const char *text, size_t len);
 
-#define CKPTI_KV_MAX 100000U
+#define CKPTI_KV_MAX 400000U
 
 #endif

@@ -56,7 +56,7 @@ int ckpti_step_occurrence(const char *base, const struct ckpti_step_id *id, unsi
 			  const char *name, const char *cwd, const char *stdio, unsigned *ret,
 			  struct ckpti_err *err);
 
-#define CKPTI_STEP_MAX_TASKS 33000U /* three pairs each in a manifest, see CKPTI_KV_MAX */
+#define CKPTI_STEP_MAX_TASKS 130000U /* three pairs each in a manifest, see CKPTI_KV_MAX */
 
 struct ckpti_step {
 	int dirfd;
