@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * usage: cut_stress SECONDS [THREADS]
+ * usage: cut_stress SECONDS|/FILE [THREADS]
  *
- * All ways of communication in turn, each byte looked at, until a time is over: blocking, non-blocking,
- * persistent, buffered and synchronous sends, receives from anybody, probes, collective calls on
- * communicators that overlap, collective calls with requests, communicators that come and go, windows,
- * a file.  With THREADS each thread does that on a communicator of its own, but windows and files.
+ * All ways of communication in turn, each byte looked at, until a time is over or there is a file:
+ * blocking, non-blocking, persistent, buffered and synchronous sends, receives from anybody, probes,
+ * collective calls on communicators that overlap, collective calls with requests, communicators that
+ * come and go, windows, a file.  With THREADS each thread does that on a communicator of its own, but
+ * windows and files.
  */
 #include <mpi.h>
 #include <pthread.h>
@@ -37,7 +38,8 @@ struct work {
 	MPI_Comm inter;  /* even ranks and odd ranks */
 };
 
-static int seconds, threads;
+static const char *until; /* seconds, or a file */
+static int threads;
 static uint64_t steps_done;
 
 static void check(const struct work *w, int ok, const char *what)
@@ -463,6 +465,11 @@ static void close_all(struct work *w)
 
 /* ---- all of it ------------------------------------------------------------------------------------ */
 
+static int is_over(double begin)
+{
+	return *until == '/' ? access(until, F_OK) == 0 : MPI_Wtime() - begin > atoi(until);
+}
+
 static void *run(void *arg)
 {
 	static void (*const way[])(struct work * w) = {ring,       blocking,    from_anybody,
@@ -473,7 +480,7 @@ static void *run(void *arg)
 	/* Windows and files of Open MPI 4.1 are not safe with threads. */
 	uint32_t ways = sizeof(way) / sizeof(way[0]) - (threads ? 4 : 0);
 	struct work *w = arg;
-	double until = MPI_Wtime() + seconds;
+	double begin = MPI_Wtime();
 	int stop = 0;
 
 	w->out = malloc(MOST * 2);
@@ -481,7 +488,7 @@ static void *run(void *arg)
 	for (w->step = 1; !stop; w->step++) {
 		way[draw(w, ways)](w);
 		if (w->step % 20 == 0) {
-			stop = MPI_Wtime() > until;
+			stop = is_over(begin);
 			MPI_Bcast(&stop, 1, MPI_INT, 0, w->all);
 		}
 	}
@@ -514,7 +521,7 @@ int main(int argc, char **argv)
 	MPI_Comm group, inter;
 	struct work work[8];
 
-	seconds = argc > 1 ? atoi(argv[1]) : 5;
+	until = argc > 1 ? argv[1] : "5";
 	threads = argc > 2 ? atoi(argv[2]) : 0;
 	MPI_Init_thread(&argc, &argv, threads ? MPI_THREAD_MULTIPLE : MPI_THREAD_SINGLE, &provided);
 	MPI_Comm_rank(MPI_COMM_WORLD, &rank);

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The unmodified lmp as a job step of four ranks, and its table of thermodynamic output as oracle."""
+import contextlib
 import os
 import re
 import shutil
 
-from steptest import BIN, Failure, Skipped, expect, read
+from steptest import BIN, Failure, Skipped, expect, read, wait_for
 
 SITE = "fence: 6s\nmin_interval: 1s\n"
 THREE = {"nodes": 3, "config": SITE, "arguments": f"mpidir={os.path.dirname(BIN)}/lib/ckpt-mpi"}
@@ -74,11 +75,24 @@ def submit(cluster, interval, *more, command=COMMAND):
     return cluster.submit(script, "-N2", "-n4", "--requeue", "--open-mode=append")
 
 
-def wait_generation(cluster, job, number):
-    try:
-        cluster.wait_generation(f"state/{job}.0", number)
-    except Failure as failure:
-        raise Failure(f"{failure}; output: {read(f'{cluster.scratch}/out')[-3000:]}") from None
+def wait_generation(cluster, directory, number, ended):
+    def there():
+        return (cluster.generations(directory) or [0])[-1] >= number or ended()
+    wait_for(lambda: f"generation {number} in {directory}; {cluster.log()}; output: {read(f'{cluster.scratch}/out')[-3000:]}",
+             there)
+
+
+def wait_restart(cluster):
+    """The node's end is noticed, the job is put back, and its ranks have come again."""
+    wait_for(lambda: f"the restart; {cluster.log()}; output: {read(f'{cluster.scratch}/out')[-3000:]}",
+             lambda: "restored generation" in cluster.log() or "script after " in cluster.log(), 90)
+
+
+def forget(cluster):
+    """What a job has left that is not the one."""
+    for name in ("out", "job.log"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{cluster.scratch}/{name}")
 
 
 def nodes(cluster, job):
