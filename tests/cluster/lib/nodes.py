@@ -194,6 +194,8 @@ link set eth0 up
 """)
 
     def power_off(self, name):
+        # First of all: a kernel that ends processes says goodbye to their peers, a machine without power does not.
+        self.link(name, "down")
         self.node(name).kill()
         remove_quietly(f"{self.state}/nodes/{name}/process")
         # The kernel may be slower with it than the next start.

@@ -61,6 +61,8 @@ class Application:
 
 # Debian's settings of Open MPI 4.1 leave out the only windows that there are over TCP.
 WINDOWS = {"OMPI_MCA_osc": "pt2pt"}
+# Those of UCX, over any transport that there is.
+UCX = {"OMPI_MCA_osc": "ucx", "OMPI_MCA_pml": "ucx", "OMPI_MCA_pml_ucx_tls": "any", "OMPI_MCA_pml_ucx_devices": "any"}
 STEPS = r"^(?:step|result) .*"
 APPLICATIONS = {
     "lmp": Application(["lmp", "-in", "lmp.in", "-log", "none"], r"^ +\d+(?: +-?[\d.]+){5} *$",
@@ -79,6 +81,7 @@ APPLICATIONS = {
     # Compare-and-swap on a window of one's own crashes in osc/rdma of Open MPI 4.1 when all are on one host.
     "rma": Application([f"{PROGRAMS}/mpi.apps_table", "{n}"], STEPS, work=8000, env={"OMPI_MCA_osc": "^rdma"},
                        between=WINDOWS),
+    "rma_ucx": Application([f"{PROGRAMS}/mpi.apps_table", "{n}"], STEPS, work=2000, between=UCX),
     "f90": Application([f"{PROGRAMS}/mpi.apps_f90", "{n}"], STEPS, work=800),
     "f08": Application([f"{PROGRAMS}/mpi.apps_f08", "{n}"], STEPS, work=800),
     "hybrid": Application([f"{PROGRAMS}/mpi.apps_hybrid", "{n}"], STEPS, work=800, env={"OMP_NUM_THREADS": "2"}),
