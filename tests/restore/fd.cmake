@@ -25,6 +25,7 @@ ckpt_restore_test(eventfd VARIANTS ${all} fresh)
 ckpt_restore_test(timerfd VARIANTS ${all} reboot-back)
 ckpt_restore_test(signalfd)
 ckpt_restore_test(epoll)
+ckpt_restore_test(pty VARIANTS ${all} fresh)
 ckpt_restore_test(unix_pair VARIANTS ${all} fresh)
 ckpt_restore_test(unix_named)
 ckpt_restore_test(tcp ARGS 4 VARIANTS ${all} fresh)
@@ -59,6 +60,14 @@ foreach(kind pipe socket terminal)
   ckpt_test_properties(${test} LABELS user)
   set_property(TEST ${test} PROPERTY ENVIRONMENT "CPR=$<TARGET_FILE:cpr>")
 endforeach()
+
+# A terminal multiplexer with a shell and an editor.
+foreach(who root user)
+  add_test(NAME restore.tmux.${who} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/tmux ${who})
+  ckpt_test_properties(restore.tmux.${who} TIMEOUT 120)
+  set_property(TEST restore.tmux.${who} PROPERTY ENVIRONMENT "CPR=$<TARGET_FILE:cpr>")
+endforeach()
+set_property(TEST restore.tmux.user APPEND PROPERTY LABELS user)
 
 # Files that nobody has open.
 add_test(NAME restore.include COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/include)

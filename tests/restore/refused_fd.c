@@ -9,8 +9,11 @@
 #include <stdio.h>
 #include <sys/fanotify.h>
 #include <sys/inotify.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
+#include <termios.h>
 
 #include "fd.h"
 #include "refused.h"
@@ -164,6 +167,58 @@ static void make_device(void)
 static void make_ptmx(void)
 {
 	fd = have(open("/dev/ptmx", O_RDWR | O_NOCTTY), "a pseudo-terminal");
+	t_sys(unlockpt(fd));
+}
+
+/* Its session is a stranger: neither our child nor of our environment.  It ends when we do. */
+static void make_pty_outside(void)
+{
+	char *none[] = {NULL};
+	int tty, ready[2];
+	char byte;
+
+	make_ptmx();
+	t_sys(pipe(ready));
+	if (t_sys(fork()) == 0) {
+		if (t_sys(fork()) > 0)
+			_exit(0);
+		t_sys(setsid());
+		tty = t_sys(open(ptsname(fd), O_RDWR));
+		t_sys(dup2(tty, 0));
+		t_sys(fcntl(ready[1], F_SETFD, FD_CLOEXEC));
+		t_sys(close_range(3, (unsigned)ready[1] - 1, 0));
+		t_sys(execle("/bin/sleep", "sleep", "60", NULL, none));
+	}
+	t_sys(close(ready[1]));
+	t_check(read(ready[0], &byte, 1) == 0, "no session");
+	t_sys(close(ready[0]));
+	(void)wait(NULL);
+}
+
+static void make_packet_status(void)
+{
+	int on = 1, slave;
+
+	make_ptmx();
+	slave = t_sys(open(ptsname(fd), O_RDWR | O_NOCTTY));
+	t_sys(ioctl(fd, TIOCPKT, &on));
+	t_sys(tcflush(slave, TCIFLUSH));
+}
+
+static void after_packet_status(void)
+{
+	char status;
+
+	t_check(read(fd, &status, 1) == 1 && status == TIOCPKT_FLUSHREAD, "the status is lost");
+}
+
+static void make_discipline(void)
+{
+	int other = 27 /* N_NULL */, slave;
+
+	make_ptmx();
+	slave = t_sys(open(ptsname(fd), O_RDWR | O_NOCTTY));
+	have(ioctl(slave, TIOCSETD, &other), "another line discipline");
 }
 
 static void make_opath(void)
@@ -225,7 +280,11 @@ const struct refused refused_descriptors[] = {
 	{"fsopen", "is a file system context", make_fscontext, NULL, 1, 4},
 	{"block device", "is a block device", make_block, NULL, 1, 4},
 	{"other device", "is a device", make_device, NULL, 1, 4},
-	{"pseudo-terminal master", "is the master of a pseudo-terminal", make_ptmx, NULL, 0, 4},
+	{"pseudo-terminal of others", "the processes of the terminal are outside the set",
+	 make_pty_outside, NULL, 0, 4},
+	{"pseudo-terminal, packet mode", "has a status of packet mode to be read",
+	 make_packet_status, after_packet_status, 0, 1},
+	{"line discipline", "has line discipline", make_discipline, NULL, 0, 4},
 	{"O_PATH without a name", "was opened with O_PATH, and no name leads to it", make_opath,
 	 NULL, 0, 4},
 	{"file lease", "holds a lease", make_lease, after_lease, 0, 4},

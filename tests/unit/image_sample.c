@@ -120,6 +120,8 @@ static void add_objects(struct ckpti_image *img)
 	struct ckpti_r_obj_unix un2 = {.o = {.id = 13}, .type = 1, .peer = 12};
 	struct ckpti_r_obj_tcp tcp = {.o = {.id = 14}, .family = 2, .peer = 15, .linger = -1};
 	struct ckpti_r_obj_tcp tcp2 = {.o = {.id = 15}, .family = 2, .peer = 14, .nbytes = 1};
+	struct ckpti_r_obj_ptm ptm = {.o = {.id = 116}, .nlines = 1, .nin = 2, .nout = 3};
+	struct ckpti_r_obj_pts pts = {.o = {.id = 117}, .master = 116};
 	struct ckpti_r_obj_pidfd pidfd = {.o = {.id = 40}, .pid = 42};
 	struct ckpti_r_obj_path opath = {.o = {.id = 41, .oflags = 010000000}, .mode = 0120777};
 	struct ckpti_r_obj_proc proc = {.o = {.id = 42}, .pid = 41};
@@ -146,6 +148,8 @@ static void add_objects(struct ckpti_image *img)
 	add(img, CKPTI_R_OBJ_UNIX, FIXED(un2), NO_STR, NO_ARRAY);
 	add(img, CKPTI_R_OBJ_TCP, FIXED(tcp), NO_STR, NO_ARRAY);
 	add(img, CKPTI_R_OBJ_TCP, FIXED(tcp2), NO_STR, "x", 1, 1);
+	add(img, CKPTI_R_OBJ_PTM, FIXED(ptm), STRS(path), "\2\0\0\0\1\0\0\0x\nabc", 1, 13);
+	add(img, CKPTI_R_OBJ_PTS, FIXED(pts), STRS(path), NO_ARRAY);
 	add(img, CKPTI_R_OBJ_PIDFD, FIXED(pidfd), NO_STR, NO_ARRAY);
 	add(img, CKPTI_R_OBJ_OPATH, FIXED(opath), STRS(path), NO_ARRAY);
 	add(img, CKPTI_R_OBJ_INOTIFY, FIXED(ino), STRS(watched), ARRAY(watches));

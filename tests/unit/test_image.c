@@ -458,6 +458,9 @@ static const struct fault faults[] = {
 	{CKPTI_R_OBJ_TCP, 1, AT(ckpti_r_obj_tcp, nbytes), 8, 2, "queued"},
 	{CKPTI_R_OBJ_PIDFD, 0, AT(ckpti_r_obj_pidfd, pid), 4, 1, "process 1"},
 	{CKPTI_R_OBJ_PROC, 0, AT(ckpti_r_obj_proc, pid), 4, 0, "process 0"},
+	{CKPTI_R_OBJ_PTM, 0, AT(ckpti_r_obj_ptm, nout), 4, 4, "queues do not add up"},
+	{CKPTI_R_OBJ_PTS, 0, AT(ckpti_r_obj_pts, master), 4, 14, "peer 14"},
+	{CKPTI_R_PROC, 0, AT(ckpti_r_proc, tty), 4, 14, "the terminal of process"},
 };
 
 static void test_image_faulty_fields_are_refused(void **state)

@@ -132,6 +132,10 @@ static int take_one(struct ckpti_snap *s, struct ckpti_member *m, int num, int f
 
 		if (flags && (strtoul(flags, NULL, 8) & O_CLOEXEC))
 			ref->e.flags = FD_CLOEXEC;
+		/* A description of TIOCGPTPEER keeps the flag that it was opened with, and fdinfo shows
+		 * it everywhere; nobody would have that on standard input, output and error. */
+		if (num <= STDERR_FILENO && (s->cap.desc[id - 1].oflags & O_CLOEXEC))
+			ref->e.flags = 0;
 	}
 	r = fdinfo ? ckpti_locks_save(s->locks, m->info.inner_pid, num, id, fdinfo, err) : 0;
 	free(fdinfo);

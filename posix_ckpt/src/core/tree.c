@@ -279,6 +279,9 @@ static void join_groups(struct ckpti_life *life, size_t i)
 	if (p->pgid > 0 && p->pgid != p->pid)
 		(void)setpgid(0, p->pgid);
 	barrier(life, BARRIER_JOINED);
+	/* SIGTTOU is blocked. */
+	if (p->tty && p->tty_fg)
+		(void)ckpti_pty_foreground(&life->rb, p->tty);
 	if (helper > 0)
 		(void)waitpid(helper, NULL, 0);
 }
@@ -523,6 +526,7 @@ static void run_process(struct ckpti_life *life, size_t i, int sid)
 {
 	const struct ckpti_r_proc *p = &life->proc[i];
 	struct ckpti_err err = {0};
+	int r;
 
 	life->build->slot[i].pid = (int)syscall(SYS_getpid);
 	if (p->subreaper)
@@ -535,6 +539,13 @@ static void run_process(struct ckpti_life *life, size_t i, int sid)
 			fail(life, &err);
 		}
 		sid = p->pid;
+		/* Before there are children: they inherit it. */
+		r = p->tty ? ckpti_pty_take_control(&life->rb, p->tty) : 0;
+		if (r < 0) {
+			(void)ckpti_err(&err, r, "process %d cannot have its terminal: %s", p->pid,
+					strerror(-r));
+			fail(life, &err);
+		}
 	}
 	make_children(life, i, sid, true);
 	if ((sid == p->pid && make_adopted(life, sid, false) < 0) ||

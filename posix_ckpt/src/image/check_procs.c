@@ -18,7 +18,7 @@
 
 static int check_proc(struct refs *r, const struct ckpti_view *v)
 {
-	const struct ref *parent;
+	const struct ref *parent, *tty;
 	struct ckpti_r_proc p;
 	struct ref_proc *self;
 
@@ -37,6 +37,12 @@ static int check_proc(struct refs *r, const struct ckpti_view *v)
 	}
 	if (p.exe_mapfile != 0 && !ckpti_refs_find(r, REF_MAPFILE, p.exe_mapfile))
 		return ckpti_refs_bad(r, "the executable of process %" PRId32 " is missing", p.pid);
+	if (p.tty != 0) {
+		tty = ckpti_refs_find(r, REF_OBJ, p.tty);
+		if (!tty || tty->type != CKPTI_R_OBJ_PTM)
+			return ckpti_refs_bad(r, "the terminal of process %" PRId32 " is missing",
+					      p.pid);
+	}
 	return 0;
 }
 

@@ -361,6 +361,22 @@ static int check_proc(struct refs *r, int32_t pid)
 				       : ckpti_refs_bad(r, "process %" PRId32 " is missing", pid);
 }
 
+static int check_ptm(struct refs *r, const struct ckpti_view *v)
+{
+	uint64_t lines = 0, i;
+	struct ckpti_r_obj_ptm p;
+	uint32_t line[2];
+
+	CKPTI_FIXED(v, &p);
+	if (v->count != (uint64_t)p.nlines * sizeof(line) + p.nin + p.nout)
+		return ckpti_refs_bad(r, "its queues do not add up");
+	for (i = 0; i < p.nlines; i++) {
+		memcpy(line, (const uint8_t *)v->array + i * sizeof(line), sizeof(line));
+		lines += line[0];
+	}
+	return lines == p.nin ? 0 : ckpti_refs_bad(r, "its lines do not add up");
+}
+
 static int check_obj(struct refs *r, const struct ckpti_view *v)
 {
 	struct ckpti_r_obj_stdio stdio;
@@ -373,6 +389,7 @@ static int check_obj(struct refs *r, const struct ckpti_view *v)
 	struct ckpti_r_obj_netlink nl;
 	struct ckpti_r_obj_tcp tcp;
 	struct ckpti_r_obj_udp udp;
+	struct ckpti_r_obj_pts pts;
 	int res;
 
 	switch (v->type) {
@@ -429,6 +446,11 @@ static int check_obj(struct refs *r, const struct ckpti_view *v)
 	case CKPTI_R_OBJ_PROC:
 		CKPTI_FIXED(v, &proc);
 		return check_proc(r, proc.pid);
+	case CKPTI_R_OBJ_PTM:
+		return check_ptm(r, v);
+	case CKPTI_R_OBJ_PTS:
+		CKPTI_FIXED(v, &pts);
+		return check_peer(r, CKPTI_R_OBJ_PTM, pts.master);
 	default:
 		return 0;
 	}

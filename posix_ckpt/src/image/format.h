@@ -83,6 +83,8 @@ enum ckpti_rec_type {
 	CKPTI_R_OBJ_TCP,
 	CKPTI_R_OBJ_UDP = 0x110,
 	CKPTI_R_OBJ_NETLINK,
+	CKPTI_R_OBJ_PTM = 0x118, /* master of a pseudo-terminal */
+	CKPTI_R_OBJ_PTS,         /* slave of one */
 	CKPTI_R_OBJ_PIDFD = 0x120,
 	CKPTI_R_OBJ_OPATH, /* O_PATH of what is neither a file nor a directory */
 	CKPTI_R_OBJ_PROC,  /* of one process in /proc */
@@ -164,6 +166,8 @@ struct ckpti_r_proc {
 	uint32_t restarts;
 	int32_t host_pid;    /* with start_time: is this very process still alive? */
 	uint64_t start_time; /* in clock ticks since the boot that MACHINE names */
+	uint32_t tty;        /* OBJ id of its terminal's master, 0: none, or outside the set */
+	uint32_t pad;
 	/* strings: comm, exe, cwd, root, command line (arguments separated by spaces) */
 };
 
@@ -365,6 +369,39 @@ struct ckpti_r_obj_path { /* DIR, CHR, OPATH */
 	uint32_t mode; /* OPATH: st_mode */
 	uint32_t gone; /* DIR: 1: it has been removed */
 		       /* string: path */
+};
+
+#define CKPTI_PTY_LOCKED    (1U << 0) /* the slave may not be opened by its name */
+#define CKPTI_PTY_PACKET    (1U << 1)
+#define CKPTI_PTY_EXCLUSIVE (1U << 2)
+#define CKPTI_PTY_OPENED    (1U << 3) /* the slave has been open at least once */
+
+#define CKPTI_PTY_HELD_KEY   (1U << 0) /* the slave's output was stopped by its STOP character */
+#define CKPTI_PTY_HELD_CALL  (1U << 1) /* by tcflow(3) */
+#define CKPTI_PTY_HELD_INPUT (1U << 2) /* the master's output, by tcflow(3) */
+
+struct ckpti_r_obj_ptm {
+	struct ckpti_obj o;
+	uint32_t index;                      /* N of /dev/pts/N */
+	uint32_t flags;                      /* CKPTI_PTY_* */
+	uint32_t iflag, oflag, cflag, lflag; /* settings: c_iflag … of struct termios2 */
+	uint32_t ispeed, ospeed;
+	uint8_t cc[32];
+	uint32_t line;
+	uint32_t mode;       /* of the slave's inode, 0: not known */
+	uint16_t winsize[4]; /* rows, columns, width and height in pixels */
+	uint32_t held;       /* CKPTI_PTY_HELD_* */
+	uint32_t nlines; /* the array: for each line of the input its length and how it ended: */
+	uint32_t nin;    /* 0 not, 1 by its last character, 2 by end of file; as uint32_t; then */
+	uint32_t nout;   /* bytes to be read from the slave, bytes to be read from the master */
+			 /* string: path, array of bytes */
+};
+
+struct ckpti_r_obj_pts {
+	struct ckpti_obj o;
+	uint32_t master;    /* OBJ id, 0: the terminal has been hung up */
+	uint32_t exclusive; /* TIOCEXCL */
+			    /* string: path */
 };
 
 struct ckpti_r_obj_pidfd {

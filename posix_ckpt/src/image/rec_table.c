@@ -48,6 +48,8 @@ static const struct ckpti_rec_info table[] = {
 	{ CKPTI_R_OBJ_TCP,       208, 0,   1, 0, "tcp" },
 	{ CKPTI_R_OBJ_UDP,       152, 1,   1, 0, "udp" },
 	{ CKPTI_R_OBJ_NETLINK,   104, 0,   1, 0, "netlink" },
+	{ CKPTI_R_OBJ_PTM,       136, 1,   1, 0, "ptm" },
+	{ CKPTI_R_OBJ_PTS,        48, 1,   0, 0, "pts" },
 	{ CKPTI_R_OBJ_PIDFD,      48, 0,   0, 0, "pidfd" },
 	{ CKPTI_R_OBJ_OPATH,      64, 1,   0, 0, "opath" },
 	{ CKPTI_R_OBJ_PROC,       56, 1,   0, 0, "procfile" },
@@ -96,6 +98,8 @@ NOT_SMALLER(struct ckpti_r_obj_netlink, 104);
 NOT_SMALLER(struct ckpti_e_sockopt, 12);
 NOT_SMALLER(struct ckpti_e_membership, 76);
 NOT_SMALLER(struct ckpti_e_datagram, 32);
+NOT_SMALLER(struct ckpti_r_obj_ptm, 136);
+NOT_SMALLER(struct ckpti_r_obj_pts, 48);
 NOT_SMALLER(struct ckpti_r_obj_pidfd, 48);
 NOT_SMALLER(struct ckpti_r_obj_proc, 56);
 NOT_SMALLER(struct ckpti_r_obj_inotify, 48);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The table of everything that may stand behind a descriptor.  A description belongs to the first row
- * that takes it.  `stdio` comes last: it takes what is left on descriptors 0 to 2.  Rows for pipes and
- * sockets hand over to it when they find, while saving, that the other end is outside the set.
+ * that takes it.  `stdio` comes last: it takes what is left on descriptors 0 to 2.  Rows for pipes,
+ * terminals and sockets hand over to it when they find, while saving, that the other end is outside the set.
  */
 #include "state/kinds.h"
 
@@ -15,6 +15,8 @@ const struct ckpti_fd_kind *const ckpti_fd_kinds[] = {
 	&ckpti_kind_file,
 	&ckpti_kind_dir,
 	&ckpti_kind_chr,
+	&ckpti_kind_ptm,
+	&ckpti_kind_pts, /* before stdio: its master may be in the set */
 	&ckpti_kind_pipe,
 	&ckpti_kind_fifo,
 	&ckpti_kind_eventfd,

@@ -11,6 +11,8 @@
 extern const struct ckpti_fd_kind ckpti_kind_file;
 extern const struct ckpti_fd_kind ckpti_kind_dir;
 extern const struct ckpti_fd_kind ckpti_kind_chr;
+extern const struct ckpti_fd_kind ckpti_kind_ptm;
+extern const struct ckpti_fd_kind ckpti_kind_pts;
 extern const struct ckpti_fd_kind ckpti_kind_stdio;
 extern const struct ckpti_fd_kind ckpti_kind_pipe;
 extern const struct ckpti_fd_kind ckpti_kind_fifo;

@@ -6,7 +6,6 @@
 #include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 
 #include "state/kinds.h"
@@ -14,11 +13,9 @@
 #include "state/state_private.h"
 
 /* File systems whose regular files are none; not all are in linux/magic.h of Debian 12. */
-#define MQUEUE_FS     0x19800202
-#define SECRETMEM_FS  0x5345434d
-#define HUGETLB_FS    0x958458f6
-#define PTMX_RDEV_MAJ 5
-#define PTMX_RDEV_MIN 2
+#define MQUEUE_FS    0x19800202
+#define SECRETMEM_FS 0x5345434d
+#define HUGETLB_FS   0x958458f6
 
 static const struct {
 	long type;
@@ -89,9 +86,7 @@ const char *ckpti_refused_name(const struct ckpti_desc *d)
 	if (S_ISBLK(d->st.st_mode))
 		return "a block device";
 	if (S_ISCHR(d->st.st_mode))
-		return d->st.st_rdev == makedev(PTMX_RDEV_MAJ, PTMX_RDEV_MIN)
-			       ? "the master of a pseudo-terminal"
-			       : "a device";
+		return "a device";
 	for (size_t i = 0; i < sizeof(anonymous) / sizeof(anonymous[0]); i++)
 		if (strcmp(anonymous[i].link, d->link) == 0)
 			return anonymous[i].what;

@@ -56,7 +56,8 @@ int ckpti_stdio_number(const struct ckpti_capture *cap, const struct ckpti_desc 
 		for (size_t i = 0; i < cap->ndesc; i++) {
 			const struct ckpti_desc *e = &cap->desc[i];
 
-			if (e->num == n && (is_tty(d) ? is_tty(e) : same_object(d, e)))
+			if (e->num == n && (is_tty(d) ? is_tty(e) && !ckpti_pty_inside(cap, e)
+						      : same_object(d, e)))
 				return n;
 		}
 	return -1;
