@@ -83,6 +83,7 @@ struct ckpti_config {
 	struct ckpti_config_list file_policy; /* GLOB=ACTION of cpr --file-policy */
 	uint64_t copy_limit;                  /* bytes */
 	unsigned signal;                      /* number; 0: none */
+	bool incremental;
 
 	/* limits of a round */
 	unsigned writers; /* tasks of a node, 0: no limit */

@@ -96,6 +96,9 @@ static const struct ckpti_key course[] = {
 	{SIZE(copy_limit), .flags = S | U | MOST, .value = "64M", .max = 1ULL << 50, .doc =
 	 "Open files up to this size are saved with their content, see --copy-limit in cpr(1). "
 	 "A larger one on a node-local path makes the checkpoint fail with its name."},
+	{BOOL(incremental), .flags = S | U, .value = "yes", .doc =
+	 "A checkpoint refers to what an earlier one holds already where that pays. With no each "
+	 "stores everything anew."},
 	{SIGNAL(signal), .flags = U | J, .value = "none",
 	 .words = "none HUP USR1 USR2 ALRM URG WINCH", .doc =
 	 "A signal which, sent to the job step ('scancel --signal=USR1 JOB.STEP'), asks for a "

@@ -62,6 +62,7 @@ static int print_json(const struct ckpti_create_result *res, bool dryrun, bool k
 	ckpti_json_u64(&j, "threads", res->nthreads);
 	ckpti_json_u64(&j, "memory_bytes", res->mem_bytes);
 	ckpti_json_u64(&j, "stored_bytes", res->stored_bytes);
+	ckpti_json_u64(&j, "reused_bytes", res->reused_bytes);
 	ckpti_json_u64(&j, "stop_ns", res->stop_ns);
 	ckpti_json_u64(&j, "durable_ns", res->durable_ns);
 	ckpti_json_u64(&j, "eintr_hidden", res->eintr_hidden);
@@ -147,6 +148,7 @@ int ckpti_cmd_create(const struct ckpti_cmd_opts *o)
 				       .ntarget = o->ntarget,
 				       .force = o->force,
 				       .upgrade = o->upgrade,
+				       .full = o->full,
 				       .dryrun = o->dryrun,
 				       .prepared_only = o->prepared_only,
 				       .keep = o->keep,

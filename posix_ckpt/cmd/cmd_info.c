@@ -34,6 +34,28 @@ struct proc {
 	const char *comm, *exe, *cwd, *args; /* in the image */
 };
 
+/* Bytes that lie in data files of earlier generations. */
+static uint64_t reused_bytes(const struct ckpti_image *img)
+{
+	struct ckpti_r_datafile file;
+	struct ckpti_e_extent e;
+	struct ckpti_view v, f;
+	uint64_t sum = 0;
+	size_t pos = 0;
+
+	memset(&file, 0, sizeof(file));
+	while (ckpti_image_next(img, &pos, &v) == 1) {
+		for (uint64_t i = 0; v.type == CKPTI_R_EXTENTS && i < v.count; i++) {
+			CKPTI_ELEM(&v, i, &e);
+			if (file.id != e.datafile &&
+			    ckpti_image_find(img, CKPTI_R_DATAFILE, e.datafile, &f))
+				CKPTI_FIXED(&f, &file);
+			sum += file.generation ? e.len : 0;
+		}
+	}
+	return sum;
+}
+
 /* Array length of the process' record of this type. */
 static uint64_t count_of(const struct ckpti_image *img, uint32_t type, int32_t pid)
 {
@@ -121,6 +143,7 @@ static void json_info(struct ckpti_json *j, const struct info *in)
 	ckpti_json_u64(j, "restarts", in->set.restarts);
 	ckpti_json_u64(j, "memory_bytes", in->set.mem_bytes);
 	ckpti_json_u64(j, "stored_bytes", in->set.stored_bytes);
+	ckpti_json_u64(j, "reused_bytes", reused_bytes(in->img));
 	ckpti_json_u64(j, "stop_ns", in->set.stop_ns);
 	ckpti_json_open(j, "machine", '{');
 	ckpti_json_str(j, "arch", arch_name(in->machine.arch));
@@ -165,7 +188,8 @@ static const char *clean(const char *s)
 static void print_info(const struct info *in)
 {
 	time_t t = (time_t)(in->hdr->ctime_ns / 1000000000);
-	char when[32] = "?", buf[16], pid[16];
+	char when[32] = "?", buf[16], more[16], pid[16];
+	uint64_t reused = reused_bytes(in->img);
 	struct tm tm;
 	struct proc p;
 	size_t pos = 0;
@@ -175,6 +199,10 @@ static void print_info(const struct info *in)
 	(void)printf("%s: generation %" PRIu64 " of %s", clean(in->dir), in->hdr->generation, when);
 	(void)printf(" on %s, %s\n", clean(ckpti_view_str(&in->set_v, 0)),
 		     ckpti_text_bytes(in->set.mem_bytes, buf));
+	if (reused)
+		(void)printf("stored: %s, and %s in files of earlier generations\n",
+			     ckpti_text_bytes(in->set.stored_bytes, buf),
+			     ckpti_text_bytes(reused, more));
 	(void)printf("generations:");
 	for (size_t i = 0; i < in->ngens; i++)
 		(void)printf(" %" PRIu64, in->gens[i]);

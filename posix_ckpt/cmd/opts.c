@@ -35,6 +35,7 @@ enum {
 	KEY_DRYRUN,
 	KEY_NOINJECT,
 	KEY_COPYLIMIT,
+	KEY_INCREMENTAL,
 	KEY_FILEPOLICY,
 	KEY_CHECK,
 	KEY_CLONE,
@@ -84,6 +85,8 @@ static const struct opt opts[] = {
 	{"no-inject", KEY_NOINJECT, C, NULL, NULL,
 	 "Refuse processes that were started without libckpt instead of bringing it in"},
 	{"dry-run", KEY_DRYRUN, C, NULL, NULL, "Say what would fail and write nothing"},
+	{"incremental", KEY_INCREMENTAL, C, "auto|off", "auto off",
+	 "Refer to what earlier generations hold already where that pays (auto), or store everything anew"},
 	{"copy-limit", KEY_COPYLIMIT, C, "SIZE", NULL, "Save the content of open files up to SIZE (64M)"},
 	{"file-policy", KEY_FILEPOLICY, C, "GLOB=ACTION", NULL,
 	 "What becomes of open files at a restart: merge, ignore, append, replace, substitute or relocate"},
@@ -313,6 +316,9 @@ static void parse_value(struct argp_state *st, struct ckpti_cmd_opts *o, int key
 		break;
 	case KEY_NOINJECT:
 		o->prepared_only = true;
+		break;
+	case KEY_INCREMENTAL:
+		o->full = parse_word(st, "--incremental", arg, "auto off") == 1;
 		break;
 	case KEY_COPYLIMIT:
 		if (ckpti_text_size(arg, &o->copy_limit) < 0)

@@ -167,6 +167,8 @@ __attribute__((noreturn)) static void child(const struct ckpti_node *n, const st
 				  (char *)"1",
 				  (char *)"--copy-limit",
 				  copy,
+				  (char *)"--incremental",
+				  (char *)(n->config.incremental ? "auto" : "off"),
 				  (char *)"--pins",
 				  pins,
 				  (char *)"-p",

@@ -123,7 +123,7 @@ class Subject:
         if status != 0:
             raise Failure(f"cpr verify ended with {status}: {output}")
 
-    def must_restart(self, image=None, check=None):
+    def must_restart(self, *options, image=None, check=None):
         """Kill what runs, restart, let it end: it finds its memory as it was.  check() is called while
         it runs."""
         kill_set(self.set_id)
@@ -131,7 +131,7 @@ class Subject:
         for name in "intact", "end":
             if os.path.exists(f"{self.dir}/{name}"):
                 os.unlink(f"{self.dir}/{name}")
-        log = self.start_logged([CPR, "-r", image or self.image], "restart")
+        log = self.start_logged([CPR, "-r", *options, image or self.image], "restart")
         wait_for("the restart", lambda: re.search(rb"^cpr: restarted ", slurp(log), re.M) or
                  self.process.poll() is not None)
         time.sleep(0.1)

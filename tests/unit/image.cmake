@@ -3,7 +3,10 @@ ckpt_unit_test(image SOURCES test_image.c image_sample.c TIMEOUT 60)
 target_compile_definitions(unit.image PRIVATE CKPT_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data")
 
 ckpt_unit_test(store SOURCES test_store.c store_fixture.c image_sample.c TIMEOUT 60)
-ckpt_unit_test(store_crash SOURCES test_store_crash.c store_fixture.c image_sample.c TIMEOUT 120
+ckpt_unit_test(store_reuse SOURCES test_store_reuse.c store_pages.c store_fixture.c image_sample.c
+  TIMEOUT 120)
+ckpt_unit_test(store_crash SOURCES test_store_crash.c store_pages.c store_fixture.c image_sample.c
+  TIMEOUT 120
   WRAP write pwrite fsync ftruncate renameat unlinkat mkdirat)
 
 # Made tests/data/image-v1.ckpt; see there.

@@ -395,7 +395,7 @@ static const struct fault faults[] = {
 	{CKPTI_R_DATAFILE, 0, AT(ckpti_r_datafile, id), 4, 2, "data file 1"},
 	{CKPTI_R_DATAFILE, 0, AT(ckpti_r_datafile, size), 8, 8192, "outside data file"},
 	{CKPTI_R_DATAFILE, 0, AT(ckpti_r_datafile, flags), 4, 1, "flags"},
-	{CKPTI_R_DATAFILE, 0, 16, 1, '/', "name"},
+	{CKPTI_R_DATAFILE, 0, sizeof(struct ckpti_r_datafile), 1, '/', "name"},
 	{CKPTI_R_MAPFILE, 0, AT(ckpti_r_mapfile, id), 4, 9, "missing"},
 	{CKPTI_R_MAPFILE, 0, 64 + 12, 1, '.', "copy"},
 	{CKPTI_R_SHM, 0, AT(ckpti_r_shm, id), 4, 9, "missing"},

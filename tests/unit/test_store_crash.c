@@ -23,6 +23,7 @@
 #include <cmocka.h>
 
 #include "store_fixture.h"
+#include "store_pages.h"
 
 #define AGAIN (CKPTI_STORE_CREATE | CKPTI_STORE_FORCE)
 
@@ -218,6 +219,101 @@ static void test_store_next_write_fails_anywhere(void **state)
 	assert_true(failures >= 5);
 }
 
+/* A child writes what p says; 1 when it was killed, 0 when it ended. */
+static int killed_in_sharing(const char *dir, const struct pages *p, unsigned n)
+{
+	struct ckpti_reused got;
+	struct ckpti_err err;
+	int status;
+	pid_t pid;
+
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		calls = 0;
+		die_at = n;
+		_exit(pages_write(dir, p, 2, &got, &err) == 0 ? got.reused == 0 : 3);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (WIFSIGNALED(status)) {
+		assert_int_equal(WTERMSIG(status), SIGKILL);
+		return 1;
+	}
+	assert_int_equal(WEXITSTATUS(status), 0);
+	return 0;
+}
+
+/* The same with generations that share data files, two of which are kept: both stay whole. */
+static void test_store_sharing_write_killed_anywhere(void **state)
+{
+	static struct pages good[2], p; /* good[0] the newest */
+	struct scratch *s = *state;
+	struct ckpti_reused got;
+	struct ckpti_err err;
+	uint64_t newest = 2;
+	unsigned n, committed = 0;
+	int killed = 1;
+
+	pages_init(&p, 3U << 20);
+	ok(pages_write(s->dir, &p, 2, &got, &err), &err);
+	good[1] = p;
+	pages_change(&p, 700);
+	ok(pages_write(s->dir, &p, 2, &got, &err), &err);
+	good[0] = p;
+	assert_true(got.reused > 0);
+	for (n = 1; killed; n++) {
+		assert_true(n < 200);
+		for (unsigned i = 0; i < 3; i++)
+			pages_change(&p, (n * 7 + i * 190) % 768);
+		killed = killed_in_sharing(s->dir, &p, n);
+		if (pages_check(s->dir, newest + 1, &p, &err) == 0) {
+			good[1] = good[0];
+			good[0] = p;
+			newest++;
+			committed++;
+		} else {
+			assert_int_equal(err.code, -ENODATA);
+		}
+		ok(pages_check(s->dir, newest, &good[0], &err), &err);
+		ok(pages_check(s->dir, newest - 1, &good[1], &err), &err);
+	}
+	assert_true(n > 10);
+	assert_true(committed > 1 && committed < n - 1);
+	assert_int_equal(count_files(s, "gen-"), 2);
+	assert_int_equal(count_files(s, "gen.tmp"), 0);
+}
+
+static void test_store_sharing_write_fails_anywhere(void **state)
+{
+	static struct pages good, p;
+	struct scratch *s = *state;
+	unsigned n, total, failures = 0;
+	struct ckpti_reused got;
+	struct ckpti_err err;
+	int r;
+
+	pages_init(&p, 3U << 20);
+	ok(pages_write(s->dir, &p, 1, &got, &err), &err);
+	calls = 0;
+	ok(pages_write(s->dir, &p, 1, &got, &err), &err);
+	good = p;
+	total = calls;
+	for (n = 1; n <= total; n++) {
+		pages_change(&p, n * 5 % 768);
+		calls = 0;
+		fail_with = n % 2 ? ENOSPC : EIO;
+		fail_at = n;
+		r = pages_write(s->dir, &p, 1, &got, &err);
+		fail_at = 0;
+		if (r == 0)
+			good = p;
+		else
+			failures++;
+		ok(pages_check(s->dir, 0, &good, &err), &err);
+	}
+	assert_true(failures >= 5);
+}
+
 static void test_store_full_disk(void **state)
 {
 	struct scratch *s = *state;
@@ -254,6 +350,8 @@ int main(void)
 		TEST(test_store_first_write_killed_anywhere),
 		TEST(test_store_next_write_killed_anywhere),
 		TEST(test_store_next_write_fails_anywhere),
+		TEST(test_store_sharing_write_killed_anywhere),
+		TEST(test_store_sharing_write_fails_anywhere),
 		TEST(test_store_full_disk),
 	};
 

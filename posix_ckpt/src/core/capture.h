@@ -59,7 +59,7 @@ struct ckpti_snap {
 	size_t npin;
 	struct ckpti_shared *shm;
 	size_t nshm;
-	uint64_t mem_bytes, stored_bytes;
+	uint64_t mem_bytes, stored_bytes, reused_bytes;
 	uint32_t nthreads, eintr_hidden, eintr_lost;
 	uint32_t restarts;
 };

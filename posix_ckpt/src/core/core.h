@@ -45,6 +45,7 @@ struct ckpti_create_req {
 	bool force;           /* -f */
 	bool kill;            /* -k: end the targets after the commit */
 	bool upgrade;         /* -u: keep copies of executables and libraries */
+	bool full;            /* share no data with earlier generations */
 	bool prepared_only;   /* leave processes alone that were started without libckpt */
 	bool dryrun;          /* stop, capture nothing, say what would fail */
 	unsigned keep;        /* generations to keep, 0: 1 */
@@ -70,9 +71,11 @@ struct ckpti_create_req {
 struct ckpti_create_result {
 	uint64_t generation;
 	uint32_t nprocs, nthreads;
-	uint64_t mem_bytes, stored_bytes;
-	uint64_t stop_ns;    /* application stood still */
-	uint64_t durable_ns; /* request to commit */
+	uint64_t mem_bytes;
+	uint64_t stored_bytes; /* by this generation */
+	uint64_t reused_bytes; /* that earlier ones have stored */
+	uint64_t stop_ns;      /* application stood still */
+	uint64_t durable_ns;   /* request to commit */
 	uint32_t eintr_hidden, eintr_lost;
 };
 

@@ -303,6 +303,23 @@ static int ask(const struct ckpti_set *set, enum ckpti_phase phase,
 	return req->phase ? req->phase(req->phase_arg, phase, so_far, err) : 0;
 }
 
+/* Hashes for the restart; and what an earlier generation holds is not stored again. */
+static int hash(struct ckpti_snap *s, struct ckpti_err *err)
+{
+	const struct ckpti_create_req *req = s->set->req;
+	struct ckpti_reused got;
+	int r;
+
+	if (req->full)
+		return ckpti_store_hash(s->store, &s->img, req->progress, req->progress_arg, err);
+	r = ckpti_store_reuse(s->store, &s->img, req->progress, req->progress_arg, &got, err);
+	if (r == 0 && got.reused) {
+		s->stored_bytes = got.stored;
+		s->reused_bytes = got.reused;
+	}
+	return r;
+}
+
 static int commit(struct ckpti_snap *s, uint64_t stop_ns, struct ckpti_err *err)
 {
 	const struct ckpti_create_req *req = s->set->req;
@@ -315,12 +332,12 @@ static int commit(struct ckpti_snap *s, uint64_t stop_ns, struct ckpti_err *err)
 	int r;
 
 	s->stored_bytes += s->cap.content_end;
-	complete_set_record(s, stop_ns);
 	r = ckpti_snap_pins(s, req->upgrade, err);
 	ckpti_trace_phase("pins", 0);
 	if (r == 0)
-		r = ckpti_store_hash(s->store, &s->img, req->progress, req->progress_arg, err);
+		r = hash(s, err);
 	ckpti_trace_phase("hash", s->stored_bytes);
+	complete_set_record(s, stop_ns);
 	if (r == 0)
 		r = ask(s->set, CKPTI_PHASE_BETWEEN, NULL, err);
 	if (r == 0 && req->kill)
@@ -426,6 +443,7 @@ static void fill_result(const struct ckpti_snap *s, uint64_t start, uint64_t sto
 	ret->nthreads = s->nthreads;
 	ret->mem_bytes = s->mem_bytes;
 	ret->stored_bytes = s->stored_bytes;
+	ret->reused_bytes = s->reused_bytes;
 	ret->stop_ns = stop_ns;
 	ret->durable_ns = ckpti_now_ns() - start;
 	ret->eintr_hidden = s->eintr_hidden;

@@ -131,7 +131,8 @@ struct ckpti_r_datafile {
 	uint32_t id;
 	uint32_t flags; /* 0 */
 	uint64_t size;
-	/* string: file name inside the statefile directory */
+	uint64_t generation; /* that wrote it; 0: this one */
+			     /* string: file name inside the statefile directory */
 };
 
 enum ckpti_proc_state {

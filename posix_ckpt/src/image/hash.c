@@ -52,3 +52,11 @@ uint64_t ckpti_hasher_free64(struct ckpti_hasher *h)
 	free(h);
 	return d;
 }
+
+uint64_t ckpti_hasher_take64(struct ckpti_hasher *h)
+{
+	uint64_t d = XXH3_64bits_digest(&h->state);
+
+	(void)XXH3_128bits_reset(&h->state);
+	return d;
+}

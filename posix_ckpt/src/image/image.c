@@ -110,6 +110,18 @@ int ckpti_image_add(struct ckpti_image *img, uint32_t type, const void *fixed, s
 	return 0;
 }
 
+int ckpti_image_append(struct ckpti_image *img, const struct ckpti_view *v)
+{
+	const struct ckpti_rec *rec = (const struct ckpti_rec *)v->fixed - 1;
+	int r = reserve(img, sizeof(*rec) + rec->total);
+
+	if (r < 0)
+		return r;
+	put(img, rec, sizeof(*rec) + rec->total);
+	img->nrecords++;
+	return 0;
+}
+
 uint64_t ckpti_image_header_hash(const uint8_t *buf, size_t header_size)
 {
 	uint8_t copy[CKPTI_HEADER_MAX];

@@ -39,6 +39,8 @@ void ckpti_image_free(struct ckpti_image *img);
 int ckpti_image_add(struct ckpti_image *img, uint32_t type, const void *fixed, size_t fixed_size,
 		    const char *const *strs, size_t nstr, const void *array, size_t elem_size,
 		    size_t count);
+/* Append a record of another image as it is. */
+int ckpti_image_append(struct ckpti_image *img, const struct ckpti_view *v);
 
 /* Complete the header (sizes, hashes); hdr gives generation, ctime_ns, page_size, uid. */
 void ckpti_image_seal(struct ckpti_image *img, const struct ckpti_header *hdr);
@@ -84,5 +86,6 @@ struct ckpti_hasher *ckpti_hasher_new(void); /* NULL: no memory */
 void ckpti_hasher_update(struct ckpti_hasher *h, const void *buf, size_t len);
 void ckpti_hasher_free(struct ckpti_hasher *h, uint64_t ret_hash[2]); /* ret_hash may be NULL */
 uint64_t ckpti_hasher_free64(struct ckpti_hasher *h); /* the same stream as XXH3-64 */
+uint64_t ckpti_hasher_take64(struct ckpti_hasher *h); /* the same, and starts anew */
 
 #endif

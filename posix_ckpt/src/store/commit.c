@@ -29,6 +29,8 @@ static int add_records(struct ckpti_store *st, struct ckpti_image *img, struct c
 		if (!f->done)
 			return ckpti_err(err, -EINVAL, "'%s' in '%s' was not completed", f->name,
 					 st->path);
+		if (f->scratch)
+			continue;
 		if (ckpti_image_find(img, CKPTI_R_DATAFILE, f->id, &v))
 			continue;
 		rec = (struct ckpti_r_datafile){.id = f->id, .size = f->size};
@@ -53,7 +55,7 @@ static int sync_data(struct ckpti_store *st, struct ckpti_err *err)
 	size_t i;
 
 	for (i = 0; i < st->nfiles; i++) {
-		if (fsync(st->files[i].fd) < 0)
+		if (!st->files[i].scratch && fsync(st->files[i].fd) < 0)
 			return ckpti_store_fail(st, err, -errno, "write", st->files[i].name);
 	}
 	if (fsync(st->dirfd) < 0)

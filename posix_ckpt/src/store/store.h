@@ -94,6 +94,15 @@ typedef int (*ckpti_progress_f)(void *arg, const char *phase, uint64_t done, uin
 /* Fill in the hash of every extent of img by reading the data files (before the commit). */
 int ckpti_store_hash(struct ckpti_store *st, struct ckpti_image *img, ckpti_progress_f progress,
 		     void *arg, struct ckpti_err *err);
+/* The same, and what the last generation holds already is not stored again: img, which changes, refers to
+ * its data files.  What is equal is told by comparing bytes.  Where that would not save much, or a third
+ * of the bytes in the files would be needed by nobody, everything is stored anew. */
+struct ckpti_reused {
+	uint64_t stored; /* bytes that this generation adds */
+	uint64_t reused; /* bytes that lie in files of earlier ones */
+};
+int ckpti_store_reuse(struct ckpti_store *st, struct ckpti_image *img, ckpti_progress_f progress,
+		      void *arg, struct ckpti_reused *ret, struct ckpti_err *err);
 /* Of an extent: is it to be left out? */
 typedef bool (*ckpti_store_skip_f)(const void *arg, uint32_t owner_kind, uint32_t owner,
 				   const struct ckpti_e_extent *e);

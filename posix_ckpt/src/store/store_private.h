@@ -54,6 +54,7 @@ struct store_file {
 	uint32_t id; /* 0: a pin */
 	int fd;
 	bool done;
+	bool scratch; /* what is needed of it lies elsewhere: the generation does not name it */
 	uint64_t size;
 	char name[NAME_SIZE];
 };
