@@ -52,11 +52,18 @@ def new_set():
 
 
 def members(set_id):
-    """The living processes of a set, by the identity that fork and exec hand on."""
-    mark = b"CKPT_SET=" + set_id.encode()
-    for name in os.listdir("/proc"):
-        if name.isdecimal() and mark in slurp(f"/proc/{name}/environ").split(b"\0"):
-            yield int(name)
+    """The living processes of a set, by the identity that fork and exec hand on, and what they have started: some
+    programs write their title over their environment."""
+    mark, parent, found = b"CKPT_SET=" + set_id.encode(), {}, set()
+    for name in filter(str.isdecimal, os.listdir("/proc")):
+        stat = slurp(f"/proc/{name}/stat").rpartition(b")")[2].split()
+        if len(stat) > 1 and stat[0] != b"Z":
+            parent[int(name)] = int(stat[1])
+            if mark in slurp(f"/proc/{name}/environ").split(b"\0"):
+                found.add(int(name))
+    while more := {pid for pid, ppid in parent.items() if ppid in found} - found:
+        found |= more
+    return sorted(found)
 
 
 def describe(set_id):
@@ -68,14 +75,20 @@ def describe(set_id):
                               for name in ("wchan", "syscall")))
 
 
+def signal_all(pids, number):
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass
+
+
 def kill_set(set_id):
+    """As when the power fails: nobody sees another one die, and tidies up."""
     def gone():
-        pids = list(members(set_id))
-        for pid in pids:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        pids = members(set_id)
+        signal_all(pids, signal.SIGSTOP)
+        signal_all(pids, signal.SIGKILL)
         return not pids
 
     wait_for("the killed processes to go", gone, 10.0)
