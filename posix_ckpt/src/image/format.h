@@ -132,6 +132,7 @@ struct ckpti_r_datafile {
 	uint32_t flags; /* 0 */
 	uint64_t size;
 	uint64_t generation; /* that wrote it; 0: this one */
+
 	/* string: file name inside the statefile directory */
 };
 
