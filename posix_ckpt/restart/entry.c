@@ -4,6 +4,8 @@
  * has run yet.  Order: memory, process, threads, timers; then every thread enters the agent, which is
  * part of the restored memory, and waits there for the rest of the tree.
  */
+#include <signal.h>
+
 #include "agent/mem.h"
 #include "restart/restorer.h"
 
@@ -36,8 +38,11 @@ _Noreturn void restorer_die(const struct ckpti_plan *p, const char *what, uint64
 void restorer_main(struct ckpti_plan *p)
 {
 	struct ckpti_plan_thread *main_thread = PLAN_ARRAY(p, thread);
-	uint64_t top;
+	uint64_t top, all = ~0ULL;
 
+	/* Our parents have blocked what libc lets them.  Timers of SIGEV_THREAD send one of the two
+	 * signals that it keeps for itself, and may do so before their thread has its mask. */
+	(void)sys(rt_sigprocmask, SIG_SETMASK, &all, 0, 8);
 	restorer_memory(p);
 	restorer_process(p);
 	restorer_threads(p);

@@ -38,5 +38,6 @@ ckpt_restore_test(sig_pending_many PROGRAM sig_pending ARGS 6000 VARIANTS no-che
 set(all kill cont twice reboot user bare)
 ckpt_restore_test(clocks VARIANTS ${all} reboot-back)
 ckpt_restore_test(timers VARIANTS ${all} reboot-back)
+ckpt_restore_test(timer_thread)
 ckpt_restore_test(itimers)
 ckpt_restore_test(sleeps VARIANTS ${all} reboot-back)
