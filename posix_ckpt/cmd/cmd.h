@@ -51,6 +51,7 @@ struct ckpti_cmd_opts {
 	unsigned keep;
 	unsigned timeout_ms;
 	enum ckpti_policy policy;
+	enum ckpti_precopy_mode precopy;
 	uint64_t copy_limit;
 	bool full; /* --incremental=off */
 	uint64_t *hold;

@@ -155,6 +155,7 @@ int ckpti_cmd_create(const struct ckpti_cmd_opts *o)
 				       .timeout_ms = o->timeout_ms,
 				       .policy = o->policy,
 				       .copy_limit = o->copy_limit,
+				       .precopy = o->precopy,
 				       .hold = o->hold,
 				       .nhold = o->nhold,
 				       .pins = o->pins,

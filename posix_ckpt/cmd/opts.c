@@ -36,6 +36,7 @@ enum {
 	KEY_NOINJECT,
 	KEY_COPYLIMIT,
 	KEY_INCREMENTAL,
+	KEY_PRECOPY,
 	KEY_FILEPOLICY,
 	KEY_CHECK,
 	KEY_CLONE,
@@ -84,6 +85,8 @@ static const struct opt opts[] = {
 	 "When a process cannot be stopped at once: wait until the timeout, come back later, or fail"},
 	{"no-inject", KEY_NOINJECT, C, NULL, NULL,
 	 "Refuse processes that were started without libckpt instead of bringing it in"},
+	{"precopy", KEY_PRECOPY, C, "off|on|auto", "off on auto",
+	 "Write most of the memory while the processes still run, auto: when there is much of it (off)"},
 	{"dry-run", KEY_DRYRUN, C, NULL, NULL, "Say what would fail and write nothing"},
 	{"incremental", KEY_INCREMENTAL, C, "auto|off", "auto off",
 	 "Refer to what earlier generations hold already where that pays (auto), or store everything anew"},
@@ -184,6 +187,8 @@ static void parse_relocation(struct argp_state *st, struct ckpti_cmd_opts *o, ch
 }
 
 /* Position of arg in a list of words separated by spaces. */
+#define PRECOPY_WORDS "off on auto"
+
 static int parse_word(struct argp_state *st, const char *what, const char *arg, const char *words)
 {
 	size_t len = strlen(arg);
@@ -313,6 +318,10 @@ static void parse_value(struct argp_state *st, struct ckpti_cmd_opts *o, int key
 		break;
 	case KEY_POLICY:
 		o->policy = (enum ckpti_policy)parse_word(st, "--policy", arg, "wait skip abort");
+		break;
+	case KEY_PRECOPY:
+		o->precopy =
+			(enum ckpti_precopy_mode)parse_word(st, "--precopy", arg, PRECOPY_WORDS);
 		break;
 	case KEY_NOINJECT:
 		o->prepared_only = true;
@@ -481,6 +490,17 @@ static void build_options(struct argp_option *ao)
 	*ao = (struct argp_option){.name = NULL};
 }
 
+/* For checkpoints that others ask for, as a step of Slurm. */
+static enum ckpti_precopy_mode precopy_of_environment(void)
+{
+	const char *word = getenv("CKPT_PRECOPY");
+
+	return !word                       ? CKPTI_PRECOPY_OFF
+	       : strcmp(word, "on") == 0   ? CKPTI_PRECOPY_ON
+	       : strcmp(word, "auto") == 0 ? CKPTI_PRECOPY_AUTO
+					   : CKPTI_PRECOPY_OFF;
+}
+
 static void build_usage(char *buf, size_t size)
 {
 	size_t used = 0;
@@ -508,6 +528,7 @@ void ckpti_opts_parse(int argc, char **argv, struct ckpti_cmd_opts *ret)
 	argp_err_exit_status = CKPTI_EXIT_USAGE;
 	*ret = (struct ckpti_cmd_opts){
 		.result_fd = CKPTI_RESULT_NONE, .ready_fd = -1, .drive_fd = -1};
+	ret->precopy = precopy_of_environment();
 	build_options(options);
 	build_usage(usage, sizeof(usage));
 

@@ -20,6 +20,8 @@ ckpt_restore_test(mem_pinned)
 ckpt_restore_test(mem_data_set VARIANTS no-restart)
 ckpt_restore_test(mem_data_set_untouched PROGRAM mem_data_set ARGS untouched VARIANTS kill twice user bare)
 ckpt_restore_test(mem_exclude VARIANTS lazy kill cont twice reboot user bare LIBS ckpt)
+ckpt_restore_test(mem_hot VARIANTS kill cont twice user)
+ckpt_restore_test(mem_hot_direct PROGRAM mem_hot ARGS direct VARIANTS kill)
 
 ckpt_restore_test(threads ARGS 64 VARIANTS lazy kill cont twice reboot user bare fresh)
 ckpt_restore_test(threads_512 PROGRAM threads ARGS 512 VARIANTS kill cont user bare)

@@ -25,6 +25,7 @@ struct ckpt_hooks; /* ckpt_hooks.h, public */
 #define CKPTI_SI_REQUEST (-75) /* from the coordinator, to one thread of a process */
 #define CKPTI_SI_MUSTER  (-76) /* from the leading thread to the others */
 #define CKPTI_SI_PREPARE (-77) /* from the coordinator: run atcheckpoint handlers, then report */
+#define CKPTI_SI_TRACK   (-78) /* from the coordinator: send a userfaultfd, go on */
 
 /* What the loader tells the agent.  Function pointers run in signal context. */
 struct ckpti_agent_host {

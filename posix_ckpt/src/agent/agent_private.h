@@ -123,6 +123,12 @@ void agent_limit_restore(int resource, const struct rlimit *old);
 void agent_membarrier_save(void);
 void agent_membarrier_restore(void);
 
+/* One message on a connection of its own, with a descriptor when fd >= 0. */
+int agent_link_tell(uint64_t nonce, const struct ckpti_msg *msg, int fd);
+
+/* track.c: send the coordinator a userfaultfd of this process. */
+void agent_track(uint64_t wanted_by);
+
 /* state.c, memory.c, fds.c: the commands. */
 int agent_cmd_state(void);
 int agent_cmd_write(int fd, uint64_t off, struct ckpti_msg *answer);

@@ -159,8 +159,7 @@ static void handler(int sig, struct ckpti_siginfo *si, void *ucv)
 {
 	struct agent_hide hide;
 
-	if (si->code != CKPTI_SI_REQUEST && si->code != CKPTI_SI_MUSTER &&
-	    si->code != CKPTI_SI_PREPARE) {
+	if (si->code > CKPTI_SI_REQUEST || si->code < CKPTI_SI_TRACK) {
 		if (ckpti_agent.host.foreign)
 			ckpti_agent.host.foreign(sig, si, ucv);
 		return;
@@ -172,6 +171,8 @@ static void handler(int sig, struct ckpti_siginfo *si, void *ucv)
 		request(ucv, si, &hide);
 	else if (si->code == CKPTI_SI_PREPARE)
 		prepare(si);
+	else if (si->code == CKPTI_SI_TRACK)
+		agent_track(si->nonce);
 	else
 		agent_join(ucv, &hide);
 	agent_eintr_settle(ucv, &hide);

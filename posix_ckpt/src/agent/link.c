@@ -90,22 +90,37 @@ void agent_link_close(void)
 	agent_state.sock = -1;
 }
 
-static int send_on(int fd, const struct ckpti_msg *msg)
+static int send_on(int to, const struct ckpti_msg *msg, int fd)
 {
 	struct ckpti_msg out = *msg;
+	struct iovec iov = {.iov_base = &out, .iov_len = sizeof(out)};
+	union control control;
+	struct msghdr hdr;
 	long r;
 
 	out.protocol = CKPTI_PROTOCOL;
 	out.pid = ckpti_agent.pid;
 	if (!out.tid)
 		out.tid = agent_state.leader;
-	r = sys(sendto, fd, &out, sizeof(out), MSG_NOSIGNAL);
+	memset(&hdr, 0, sizeof(hdr));
+	hdr.msg_iov = &iov;
+	hdr.msg_iovlen = 1;
+	if (fd >= 0) {
+		memset(&control, 0, sizeof(control));
+		hdr.msg_control = &control;
+		hdr.msg_controllen = sizeof(control);
+		control.head.cmsg_level = SOL_SOCKET;
+		control.head.cmsg_type = SCM_RIGHTS;
+		control.head.cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(&control.head), &fd, sizeof(int));
+	}
+	r = sys(sendmsg, to, &hdr, MSG_NOSIGNAL);
 	return r < 0 ? (int)r : 0;
 }
 
 int agent_link_send(const struct ckpti_msg *msg)
 {
-	return send_on(agent_state.sock, msg);
+	return send_on(agent_state.sock, msg, -1);
 }
 
 /* The next message; *ret_fd gets a descriptor that came with it, or -1.  0, or -errno at the end of
@@ -219,18 +234,24 @@ void agent_serve(void)
 	}
 }
 
+int agent_link_tell(uint64_t nonce, const struct ckpti_msg *msg, int fd)
+{
+	int sock = connect_to(nonce);
+	int r;
+
+	if (sock < 0)
+		return sock;
+	r = send_on(sock, msg, fd);
+	(void)sys(close, sock);
+	return r;
+}
+
 int ckpti_agent_prepared(uint64_t nonce, int veto)
 {
 	struct ckpti_msg msg;
-	int fd, r;
 
 	memset(&msg, 0, sizeof(msg));
 	msg.type = CKPTI_M_PREPARED;
 	msg.error = veto ? -ECANCELED : 0;
-	fd = connect_to(nonce);
-	if (fd < 0)
-		return fd;
-	r = send_on(fd, &msg);
-	(void)sys(close, fd);
-	return r;
+	return agent_link_tell(nonce, &msg, -1);
 }

@@ -24,6 +24,7 @@ enum ckpti_msg_type {
 	CKPTI_M_FAILED,    /* muster or command failed: error, tid */
 	CKPTI_M_DONE,      /* command carried out */
 	CKPTI_M_FDS,       /* descriptors, with SCM_RIGHTS; n of them, more = 1 if others follow */
+	CKPTI_M_TRACK,     /* a userfaultfd, with SCM_RIGHTS; or error */
 	/* coordinator -> agent */
 	CKPTI_M_MAILBOX = 32, /* SCM_RIGHTS: the mailbox; value = its size */
 	CKPTI_M_SENDFDS,

@@ -47,6 +47,8 @@ struct ckpti_job {
 	uint64_t end;   /* first free offset */
 };
 
+struct ckpti_precopy;
+
 struct ckpti_snap {
 	struct ckpti_set *set;
 	struct ckpti_store *store;
@@ -62,6 +64,7 @@ struct ckpti_snap {
 	uint64_t mem_bytes, stored_bytes, reused_bytes;
 	uint32_t nthreads, eintr_hidden, eintr_lost;
 	uint32_t restarts;
+	struct ckpti_precopy *pre;
 };
 
 void ckpti_snap_init(struct ckpti_snap *s, struct ckpti_set *set, struct ckpti_store *store);

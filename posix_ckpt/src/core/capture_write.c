@@ -10,6 +10,7 @@
 #include <sys/sysinfo.h>
 
 #include "core/capture.h"
+#include "core/precopy.h"
 
 static int oom(struct ckpti_err *err)
 {
@@ -123,8 +124,12 @@ int ckpti_snap_write(struct ckpti_snap *s, struct ckpti_job *job, size_t n, stru
 
 	/* The largest first: none finds the file that suits it taken, and all end at about the same time. */
 	qsort(job, n, sizeof(*job), larger_first);
+	for (size_t i = 0; r == 0 && s->pre && i < n; i++)
+		r = ckpti_precopy_take(s->pre, s, &job[i], err);
 	for (size_t i = 0; r == 0 && i < n; i++)
-		r = ckpti_store_datafile(s->store, job[i].bytes, &job[i].file, &job[i].fd, err);
+		if (!job[i].file)
+			r = ckpti_store_datafile(s->store, job[i].bytes, &job[i].file, &job[i].fd,
+						 err);
 	for (size_t round = 0; r == 0 && busy; round++) {
 		busy = 0;
 		for (size_t i = 0; i < n; i++) {
@@ -146,6 +151,10 @@ int ckpti_snap_write(struct ckpti_snap *s, struct ckpti_job *job, size_t n, stru
 		s->stored_bytes += job[i].end;
 		r = ckpti_store_datafile_done(s->store, job[i].file, job[i].end, err);
 	}
+	/* Of those who have ended. */
+	for (size_t i = 0; r == 0 && s->pre && i < s->pre->n; i++)
+		if (!s->pre->proc[i].taken)
+			r = ckpti_store_datafile_done(s->store, s->pre->proc[i].file, 0, err);
 	free(m);
 	free(call);
 	return r;

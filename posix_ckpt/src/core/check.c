@@ -22,6 +22,7 @@
 #include "core/registry.h"
 #include "core/set.h"
 #include "core/supervisor.h"
+#include "core/track.h"
 #include "os/linux/sys.h"
 
 #ifndef CLONE_NEWTIME
@@ -162,6 +163,10 @@ int ckpti_check_host(ckpti_finding_f fn, void *arg)
 	   "kcmp(2), kernel option CONFIG_KCMP: needed for every checkpoint");
 	fn(arg, have_pagemap_scan() ? 1 : -1, "find changed pages quickly",
 	   "PAGEMAP_SCAN, Linux 6.7: without it the page map is read, which takes longer");
+	fn(arg, ckpti_track_probe() == 0 && scope < 1 ? 1 : -1, "write memory while programs run",
+	   scope < 1 ? "asynchronous write protection, Linux 6.7: without it everything is "
+		       "written in the stop"
+		     : "kernel.yama.ptrace_scope forbids it: everything is written in the stop");
 	fn(arg,
 	   ckpti_ids_can_unshare(userns | CLONE_NEWPID | CLONE_NEWNS) ? 1
 	   : admin                                                    ? -1

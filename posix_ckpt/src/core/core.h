@@ -24,6 +24,13 @@ enum ckpti_policy {
 	CKPTI_POLICY_ABORT, /* the same with -ETIMEDOUT */
 };
 
+/* Writing memory while the processes still run. */
+enum ckpti_precopy_mode {
+	CKPTI_PRECOPY_OFF,
+	CKPTI_PRECOPY_ON,
+	CKPTI_PRECOPY_AUTO, /* of processes where it pays */
+};
+
 struct ckpti_create_result;
 
 /* Where a checkpoint stands. */
@@ -52,6 +59,7 @@ struct ckpti_create_req {
 	const uint64_t *hold; /* generations to keep besides */
 	size_t nhold;
 	const char *pins; /* a directory that shares copies of mapped files with others, or NULL */
+	enum ckpti_precopy_mode precopy;
 	unsigned timeout_ms; /* muster deadline, 0: 10 s */
 	enum ckpti_policy policy;
 	uint64_t copy_limit; /* 0: default, 64 MiB */

@@ -22,6 +22,7 @@
 #include "core/cpus.h"
 #include "core/life.h"
 #include "core/owner.h"
+#include "core/precopy.h"
 #include "core/registry.h"
 #include "core/supervisor.h"
 #include "core/trace.h"
@@ -331,6 +332,10 @@ static int commit(struct ckpti_snap *s, uint64_t stop_ns, struct ckpti_err *err)
 	};
 	int r;
 
+	r = ckpti_precopy_flush(s->pre, err);
+	ckpti_trace_phase("flush", s->pre->buf_used);
+	if (r < 0)
+		return r;
 	s->stored_bytes += s->cap.content_end;
 	r = ckpti_snap_pins(s, req->upgrade, err);
 	ckpti_trace_phase("pins", 0);
@@ -418,6 +423,8 @@ static int stop_and_capture(struct ckpti_snap *s, const struct ckpti_create_resu
 		r = open_content(s, err);
 	if (r == 0)
 		r = ckpti_link_listen(set, err);
+	if (r == 0 && set->req->precopy != CKPTI_PRECOPY_OFF)
+		r = ckpti_precopy_run(s->pre, set, s->store, err);
 	if (r == 0)
 		r = ckpti_set_prepare(set, err);
 	ckpti_trace_phase("prepare", 0);
@@ -468,10 +475,13 @@ static int checkpoint(struct ckpti_set *set, struct ckpti_store *store,
 {
 	const struct ckpti_create_req *req = set->req;
 	uint64_t start = ckpti_now_ns(), stop_ns;
+	struct ckpti_precopy pre;
 	struct ckpti_snap s;
 	int r;
 
 	ckpti_snap_init(&s, set, store);
+	ckpti_precopy_init(&pre);
+	s.pre = &pre;
 	r = stop_and_capture(&s, ret, err);
 	/* The targets of -k stand still until the image is safe: nothing that they do is lost. */
 	if (r < 0 || !req->kill)
@@ -489,6 +499,7 @@ static int checkpoint(struct ckpti_set *set, struct ckpti_store *store,
 	}
 	if (r < 0 || !req->kill)
 		ckpti_set_withdraw(set);
+	ckpti_precopy_done(&pre);
 	ckpti_snap_done(&s);
 	return r;
 }

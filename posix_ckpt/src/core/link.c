@@ -60,12 +60,31 @@ static int give_mailbox(struct ckpti_member *m, struct ckpti_err *err)
 	return r < 0 ? r : ckpti_link_wait(m, &call, err);
 }
 
-static int first_message(struct ckpti_set *set, int fd, const struct ckpti_msg *msg, int pid,
-			 struct ckpti_err *err)
+/* Late, or not asked for: the process does without. */
+static void take_tracker(struct ckpti_member *m, const struct ckpti_msg *msg, int tracker)
+{
+	bool wanted = m->tracker == CKPTI_TRACKER_ASKED;
+
+	if (wanted)
+		m->tracker = msg->error ? CKPTI_TRACKER_NONE : tracker;
+	if (tracker >= 0 && m->tracker != tracker)
+		(void)close(tracker);
+}
+
+/* rode: a descriptor that came along, or -1. */
+static int first_message(struct ckpti_set *set, int fd, const struct ckpti_msg *msg, int rode,
+			 int pid, struct ckpti_err *err)
 {
 	struct ckpti_member *m = ckpti_set_find(set, pid);
 	int error = msg->error < 0 ? msg->error : -EPROTO;
 
+	if (m && msg->type == CKPTI_M_TRACK && msg->protocol == CKPTI_PROTOCOL) {
+		take_tracker(m, msg, rode);
+		(void)close(fd);
+		return 0;
+	}
+	if (rode >= 0)
+		(void)close(rode);
 	if (!m || m->sock >= 0) {
 		(void)close(fd);
 		return 0;
@@ -108,13 +127,39 @@ static int first_message(struct ckpti_set *set, int fd, const struct ckpti_msg *
 	}
 }
 
+/* A message with the descriptors that came along; fd[] has room for CKPTI_FDS_PER_MSG.  false: the end of
+ * the conversation. */
+static bool read_message(int sock, struct ckpti_msg *msg, int *fd, uint32_t *ret_nfd)
+{
+	union {
+		struct cmsghdr head;
+		uint8_t space[CMSG_SPACE(sizeof(int) * CKPTI_FDS_PER_MSG)];
+	} control;
+	struct iovec iov = {.iov_base = msg, .iov_len = sizeof(*msg)};
+	struct msghdr hdr = {.msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = &control,
+			     .msg_controllen = sizeof(control)};
+	ssize_t n = recvmsg(sock, &hdr, MSG_CMSG_CLOEXEC);
+
+	*ret_nfd = 0;
+	if (n >= 0 && hdr.msg_controllen >= sizeof(struct cmsghdr) &&
+	    control.head.cmsg_type == SCM_RIGHTS) {
+		*ret_nfd = (uint32_t)((control.head.cmsg_len - CMSG_LEN(0)) / sizeof(int));
+		memcpy(fd, CMSG_DATA(&control.head), *ret_nfd * sizeof(int));
+	}
+	return n >= (ssize_t)sizeof(*msg);
+}
+
 /* Only the named process itself may answer: the kernel vouches for the peer's pid and user. */
 static int accept_one(struct ckpti_set *set, struct ckpti_err *err)
 {
 	struct ucred cred;
 	socklen_t len = sizeof(cred);
 	struct ckpti_msg msg;
+	int rode[CKPTI_FDS_PER_MSG];
 	struct pollfd pfd = {.events = POLLIN};
+	uint32_t n = 0;
 	int fd = accept4(set->listener, NULL, NULL, SOCK_CLOEXEC);
 
 	if (fd < 0)
@@ -123,11 +168,13 @@ static int accept_one(struct ckpti_set *set, struct ckpti_err *err)
 	/* Root has become the owner of the processes before it listens. */
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0 || cred.uid != getuid() ||
 	    !ckpti_set_find(set, cred.pid) || poll(&pfd, 1, 1000) != 1 ||
-	    recv(fd, &msg, sizeof(msg), 0) != (ssize_t)sizeof(msg)) {
+	    !read_message(fd, &msg, rode, &n) || n > 1) {
+		while (n)
+			(void)close(rode[--n]);
 		(void)close(fd);
 		return 1;
 	}
-	return first_message(set, fd, &msg, cred.pid, err) < 0 ? err->code : 1;
+	return first_message(set, fd, &msg, n ? rode[0] : -1, cred.pid, err) < 0 ? err->code : 1;
 }
 
 int ckpti_link_poll(struct ckpti_set *set, int timeout_ms, struct ckpti_err *err)
@@ -176,21 +223,10 @@ int ckpti_link_send(struct ckpti_member *m, const struct ckpti_call *call, struc
 	return 0;
 }
 
-/* One message with the descriptors that came along; fd[] has room for CKPTI_FDS_PER_MSG. */
 static int receive(struct ckpti_member *m, struct ckpti_msg *msg, int *fd, uint32_t *ret_nfd,
 		   struct ckpti_err *err)
 {
-	union {
-		struct cmsghdr head;
-		uint8_t space[CMSG_SPACE(sizeof(int) * CKPTI_FDS_PER_MSG)];
-	} control;
-	struct iovec iov = {.iov_base = msg, .iov_len = sizeof(*msg)};
-	struct msghdr hdr = {.msg_iov = &iov,
-			     .msg_iovlen = 1,
-			     .msg_control = &control,
-			     .msg_controllen = sizeof(control)};
 	struct pollfd pfd = {.fd = m->sock, .events = POLLIN};
-	ssize_t n;
 	int r;
 
 	*ret_nfd = 0;
@@ -201,14 +237,9 @@ static int receive(struct ckpti_member *m, struct ckpti_msg *msg, int *fd, uint3
 		return ckpti_err_obj(err, -ETIMEDOUT, m->info.pid, m->info.comm,
 				     "did not answer for %d s during the capture",
 				     CAPTURE_SILENCE_MS / 1000);
-	n = recvmsg(m->sock, &hdr, MSG_CMSG_CLOEXEC);
-	if (n < (ssize_t)sizeof(*msg))
+	if (!read_message(m->sock, msg, fd, ret_nfd))
 		return ckpti_err_obj(err, -EOWNERDEAD, m->info.pid, m->info.comm,
 				     "ended during the checkpoint");
-	if (hdr.msg_controllen >= sizeof(struct cmsghdr) && control.head.cmsg_type == SCM_RIGHTS) {
-		*ret_nfd = (uint32_t)((control.head.cmsg_len - CMSG_LEN(0)) / sizeof(int));
-		memcpy(fd, CMSG_DATA(&control.head), *ret_nfd * sizeof(int));
-	}
 	return 0;
 }
 

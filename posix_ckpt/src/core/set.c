@@ -53,7 +53,10 @@ static void member_done(struct ckpti_member *m)
 		(void)close(m->mailbox_fd);
 	if (m->pidfd >= 0)
 		(void)close(m->pidfd);
+	if (m->tracker >= 0)
+		(void)close(m->tracker);
 	m->sock = m->mailbox_fd = m->pidfd = -1;
+	m->tracker = CKPTI_TRACKER_NONE;
 	m->mailbox = NULL;
 }
 
@@ -326,6 +329,7 @@ static int add_member(struct ckpti_set *set, const struct ckpti_procinfo *p)
 	memset(m, 0, sizeof(*m));
 	m->info = *p;
 	m->sock = m->mailbox_fd = m->pidfd = -1;
+	m->tracker = CKPTI_TRACKER_NONE;
 	m->state = p->state == 'Z' && p->nthreads <= 1 ? CKPTI_MEMBER_ZOMBIE : CKPTI_MEMBER_NEW;
 	return 1;
 }

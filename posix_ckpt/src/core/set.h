@@ -35,6 +35,11 @@ enum ckpti_member_agent {
 	CKPTI_AGENT_PLANTED, /* brought in by inject.c, now or in a former life */
 };
 
+enum ckpti_tracker {
+	CKPTI_TRACKER_NONE = -1,
+	CKPTI_TRACKER_ASKED = -2,
+};
+
 struct ckpti_member {
 	struct ckpti_procinfo info;
 	enum ckpti_member_state state;
@@ -55,6 +60,7 @@ struct ckpti_member {
 	bool planted;       /* that was in this round */
 	uint64_t def_flags; /* of its new mappings, by what the mailbox has got */
 	int *shut;          /* threads that it has opened the signal in */
+	int tracker;        /* userfaultfd that it has sent, or one of enum ckpti_tracker */
 	size_t nshut;
 };
 

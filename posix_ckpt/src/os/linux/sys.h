@@ -78,6 +78,16 @@ struct pm_scan_arg {
 #define PAGE_IS_GUARD (1 << 8)
 #endif
 
+/* Of <linux/fs.h> and <linux/userfaultfd.h> from Linux 6.7 on. */
+#ifndef PM_SCAN_WP_MATCHING
+#define PM_SCAN_WP_MATCHING (1 << 0)
+#define PAGE_IS_WPALLOWED   (1 << 0)
+#define PAGE_IS_WRITTEN     (1 << 1)
+#endif
+#define CKPTI_UFFD_USER_MODE_ONLY 1
+#define CKPTI_UFFD_WP_UNPOPULATED (1U << 13)
+#define CKPTI_UFFD_WP_ASYNC       (1U << 15)
+
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
 #endif
