@@ -94,6 +94,8 @@ int ckpti_snap_pins(struct ckpti_snap *s, bool all, struct ckpti_err *err);
 /* budget.c: -ENOSPC when writing the statefile, memory and `more` bytes, would get the processes killed. */
 int ckpti_budget_check(struct ckpti_set *set, struct ckpti_store *store, uint64_t more,
 		       struct ckpti_err *err);
+/* Bytes that can be written to the statefile before that happens. */
+uint64_t ckpti_budget_left(const struct ckpti_set *set, const struct ckpti_store *store);
 
 /* machine.c */
 int ckpti_machine_record(struct ckpti_image *img, struct ckpti_err *err);

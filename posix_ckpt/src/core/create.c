@@ -29,6 +29,7 @@
 #include "state/include.h"
 
 #define COPY_LIMIT_DEFAULT (64ULL << 20)
+#define SPARE_MEMORY       (8ULL << 20)
 
 static uint64_t copy_limit(const struct ckpti_create_req *req)
 {
@@ -311,7 +312,8 @@ static int hash(struct ckpti_snap *s, struct ckpti_err *err)
 	struct ckpti_reused got;
 	int r;
 
-	if (req->full)
+	/* In memory there must be room for what changes, at most a half, beside what the stop wrote. */
+	if (req->full || ckpti_budget_left(s->set, s->store) < s->stored_bytes / 2 + SPARE_MEMORY)
 		return ckpti_store_hash(s->store, &s->img, req->progress, req->progress_arg, err);
 	r = ckpti_store_reuse(s->store, &s->img, req->progress, req->progress_arg, &got, err);
 	if (r == 0 && got.reused) {
