@@ -95,11 +95,11 @@ static void check_persistent(void)
 		MPI_Request_free(&first_gone);
 	/* More than a word has bits, and each rank frees them in an order of its own. */
 	for (int i = 0; i < 70; i++)
-		MPIX_Barrier_init(MPI_COMM_WORLD, MPI_INFO_NULL, &many[rank ? i : 69 - i]);
+		PERSISTENT(Barrier)(MPI_COMM_WORLD, MPI_INFO_NULL, &many[rank ? i : 69 - i]);
 	for (int i = 0; i < 70; i++)
 		if (i != 50 && i != 19)
 			MPI_Request_free(&many[i]);
-	MPIX_Barrier_init(MPI_COMM_WORLD, MPI_INFO_NULL, &idle);
+	PERSISTENT(Barrier)(MPI_COMM_WORLD, MPI_INFO_NULL, &idle);
 	MPI_Start(&many[rank ? 50 : 19]);
 	MPI_Start(&many[rank ? 19 : 50]);
 	MPI_Start(&idle);
