@@ -115,6 +115,13 @@ int ckpti_guest_load(const char *program, char *const *env, const char *own_dir,
 /* Give this thread a TCB in the guest; at its end it gives it back by itself. */
 int ckpti_guest_attach(struct ckpti_err *err);
 
+/*
+ * To the guest this thread is now `whom`, which stands outside and stays there; NULL: both are themselves
+ * again.  Transports that are to be used by one thread look who it is.  If a new life begins meanwhile,
+ * `whom` is in the end the thread that has started MPI in it.
+ */
+void ckpti_guest_stand_in(const struct ckpti_guest_thread *whom);
+
 /* Forget the guest, in a forked child: its mappings and descriptors go, its threads never came. */
 void ckpti_guest_drop(void);
 

@@ -22,6 +22,7 @@ int guest_loader_tid;
 static bool lost;   /* of all, nobody has a TCB yet: a new life */
 static int serving; /* threads that use the service TCB or wait for it */
 static struct ckpti_guest_thread *all;
+static struct ckpti_guest_thread *stands_in, *stood_for; /* NULL: nobody */
 
 static void tell_guest(uint64_t guest_fs, struct ckpti_guest_thread *thread)
 {
@@ -92,6 +93,8 @@ static void thread_exits(void *arg)
 		;
 	if (*at) {
 		__atomic_store_n(at, t->next, __ATOMIC_RELEASE);
+		if (t == stands_in || t == stood_for)
+			stands_in = stood_for = NULL;
 		if (!lost)
 			tell_guest(t->guest_fs, NULL);
 		if (!lost && t->parked)
@@ -168,6 +171,38 @@ int ckpti_guest_attach(struct ckpti_err *err)
 	return r;
 }
 
+/* Under the lock.  With what makes the owner of a TCB end. */
+static void exchange(struct ckpti_guest_thread *a, struct ckpti_guest_thread *b)
+{
+	struct ckpti_guest_thread c = *a;
+
+	a->guest_fs = b->guest_fs;
+	a->parked = b->parked;
+	b->guest_fs = c.guest_fs;
+	b->parked = c.parked;
+	tell_guest(a->guest_fs, a);
+	tell_guest(b->guest_fs, b);
+}
+
+void ckpti_guest_stand_in(const struct ckpti_guest_thread *whom)
+{
+	struct ckpti_guest_thread *self = ckpti_guest_self, *t;
+
+	(void)pthread_mutex_lock(&lock);
+	if (stood_for)
+		exchange(stands_in, stood_for);
+	stands_in = stood_for = NULL;
+	/* It may have ended. */
+	for (t = all; t && t != whom; t = t->next)
+		;
+	if (t && self && t != self) {
+		exchange(self, t);
+		stands_in = self;
+		stood_for = t;
+	}
+	(void)pthread_mutex_unlock(&lock);
+}
+
 /* In a new life. */
 void guest_thread_lost(void)
 {
@@ -180,7 +215,7 @@ void guest_thread_forget(void)
 	if (lost)
 		return;
 	(void)pthread_mutex_init(&lock, NULL);
-	all = NULL;
+	all = stands_in = stood_for = NULL;
 	serving = 0;
 	ckpti_guest_self = NULL;
 	if (have_key)

@@ -144,6 +144,8 @@ static void hold(void)
 		return;
 	}
 	cut.held = true;
+	if (ckpti_mpi_running)
+		ckpti_guest_stand_in(ckpti_mpi_starter());
 	if (ckpti_mpi_running && ckpti_mpi_drain_begin(cut.self, &err) < 0) {
 		answer_text(&err);
 		return;
@@ -596,6 +598,13 @@ static int lead(struct ckpti_err *err)
 
 /* ---- the interface ------------------------------------------------------------------------------------- */
 
+static void let_go(void)
+{
+	ckpti_guest_stand_in(NULL);
+	ckpti_mpi_colls_open();
+	ckpti_mpi_gate_exempt(false);
+}
+
 int ckpti_mpi_cut_begin(struct ckpti_err *err)
 {
 	int r;
@@ -615,8 +624,7 @@ int ckpti_mpi_cut_begin(struct ckpti_err *err)
 	answer(0, NULL, 0);
 	r = ckpti_mpi_rank == 0 ? lead(err) : follow(err);
 	if (r < 0) {
-		ckpti_mpi_colls_open();
-		ckpti_mpi_gate_exempt(false);
+		let_go();
 		return r;
 	}
 	ckpti_mpi_colls_tidy(false);
@@ -630,8 +638,7 @@ void ckpti_mpi_cut_end(bool failed)
 	if (!ckpti_mpi_cut_stands())
 		return;
 	__atomic_store_n(&stands, false, __ATOMIC_SEQ_CST);
-	ckpti_mpi_colls_open();
-	ckpti_mpi_gate_exempt(false);
+	let_go();
 }
 
 int ckpti_mpi_cut_restarted(struct ckpti_err *err)

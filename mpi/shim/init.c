@@ -43,6 +43,7 @@ static struct {
 	int required;
 	int size, rank;
 	pthread_t thread; /* who has called it */
+	const struct ckpti_guest_thread *starter;
 } first;
 static int held_back; /* futex word */
 
@@ -314,6 +315,7 @@ static void start_end(int ret, uint64_t mask)
 		(void)PMPI_Comm_size(MPI_COMM_WORLD, &first.size);
 		(void)PMPI_Comm_rank(MPI_COMM_WORLD, &first.rank);
 		first.thread = pthread_self();
+		first.starter = ckpti_guest_self;
 	}
 	(void)sigaltstack(&app_stack, NULL);
 	ckpti_guest_signals_restore(mask);
@@ -342,6 +344,11 @@ int PMPI_Init(int *argc, char ***argv)
 	return ret;
 }
 CKPTI_MPI_WEAK(MPI_Init)
+
+const struct ckpti_guest_thread *ckpti_mpi_starter(void)
+{
+	return first.starter;
+}
 
 static int check_launch(struct ckpti_err *err)
 {

@@ -46,6 +46,8 @@ int ckpti_mpi_unsupported(const char *name);
 /* init.c */
 bool ckpti_mpi_loading(void);
 extern bool ckpti_mpi_running; /* MPI is initialized and not finalized */
+/* The thread that has started MPI; it may have ended. */
+const struct ckpti_guest_thread *ckpti_mpi_starter(void);
 
 /* hooks.c */
 void ckpti_mpi_hooks_register(void);
