@@ -81,9 +81,19 @@ static void fill(unsigned char *p, uint32_t seed, int n)
 static void look(const struct work *w, const unsigned char *p, uint32_t seed, int n,
 		 const char *what)
 {
+	char text[160];
+	int bad = 0, first = -1;
+
 	for (int i = 0; i < n; i++)
-		if (p[i] != pattern(seed, i))
-			check(w, 0, what);
+		if (p[i] != pattern(seed, i)) {
+			first = first < 0 ? i : first;
+			bad++;
+		}
+	if (!bad)
+		return;
+	snprintf(text, sizeof(text), "%s: %d of %d bytes, from the %dth on, which is %d", what, bad,
+		 n, first, p[first]);
+	check(w, 0, text);
 }
 
 static uint32_t seed_of(const struct work *w, int from, int to, int k)
@@ -423,17 +433,24 @@ static void file(struct work *w)
 	MPI_Status status;
 
 	fill(w->out, seed_of(w, w->rank, 0, 11), n);
-	MPI_File_write_at_all(w->file, at, w->out, n, MPI_BYTE, &status);
+	check(w, MPI_File_write_at_all(w->file, at, w->out, n, MPI_BYTE, &status) == MPI_SUCCESS,
+	      "writing a file");
 	/* Others write for us: Open MPI returns here before they have. */
 	MPI_Barrier(w->all);
-	MPI_File_iread_at(w->file, at, w->in, n, MPI_BYTE, &request);
-	MPI_Wait(&request, &status);
+	check(w,
+	      MPI_File_iread_at(w->file, at, w->in, n, MPI_BYTE, &request) == MPI_SUCCESS &&
+		      MPI_Wait(&request, &status) == MPI_SUCCESS,
+	      "reading a file");
 	MPI_Get_count(&status, MPI_BYTE, &got);
 	check(w, got == n, "the length of what was read");
 	look(w, w->in, seed_of(w, w->rank, 0, 11), n, "a file");
 	memset(w->in, 0, (size_t)n);
-	MPI_File_read_at_all_begin(w->file, at, w->in, n, MPI_BYTE);
-	MPI_File_read_at_all_end(w->file, w->in, &status);
+	check(w,
+	      MPI_File_read_at_all_begin(w->file, at, w->in, n, MPI_BYTE) == MPI_SUCCESS &&
+		      MPI_File_read_at_all_end(w->file, w->in, &status) == MPI_SUCCESS,
+	      "reading a file by all");
+	MPI_Get_count(&status, MPI_BYTE, &got);
+	check(w, got == n, "the length of what all have read");
 	look(w, w->in, seed_of(w, w->rank, 0, 11), n, "a file that all have read");
 }
 
