@@ -156,8 +156,13 @@ void restorer_memory(struct ckpti_plan *p)
 
 	drop_old(p);
 	for (uint64_t i = 0; i < p->nvma; i++)
-		if (vma[i].source != CKPTI_MAP_VDSO)
+		if (vma[i].source != CKPTI_MAP_VDSO) {
 			map_one(p, &vma[i]);
+			/* Huge pages are given when memory is first touched, by what follows. */
+			if (vma[i].vmflags & CKPTI_VF_HUGEPAGE)
+				(void)sys(madvise, vma[i].start, vma[i].end - vma[i].start,
+					  MADV_HUGEPAGE);
+		}
 	for (uint64_t i = 0; i < p->nextent; i++)
 		load(p, &extent[i]);
 	for (uint64_t i = 0; i < p->nguard; i++)
