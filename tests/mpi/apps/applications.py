@@ -84,7 +84,7 @@ APPLICATIONS = {
                           r"^ +Northwest Computational Chemistry Package", 2, ["water.nw"], between=WINDOWS),
     "mpi4py": Application([PYTHON, f"{HERE}/talk.py", "{n}"], STEPS, work=2000),
     # Debian's h5py asks the environment of mpirun whether there is MPI.
-    "hdf5": Application([PYTHON, f"{HERE}/file.py", "{n}"], STEPS, work=1200, env={"H5PY_ALWAYS_USE_MPI": "1"}),
+    "hdf5": Application([PYTHON, f"{HERE}/file.py", "{n}"], STEPS, work=400, env={"H5PY_ALWAYS_USE_MPI": "1"}),
     # Compare-and-swap on a window of one's own crashes in osc/rdma of Open MPI 4.1 when all are on one host.
     "rma": Application([f"{PROGRAMS}/mpi.apps_table", "{n}"], STEPS, work=8000,
                        env={"OMPI_MCA_osc": "^rdma"} if is_series_4() else {}, between=WINDOWS),
