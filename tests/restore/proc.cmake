@@ -6,6 +6,8 @@ ckpt_restore_test(proc_zombie VARIANTS kill cont twice reboot user bare fresh)
 ckpt_restore_test(proc_group VARIANTS kill cont twice reboot user)
 ckpt_restore_test(proc_subreaper PROGRAM proc_group ARGS subreaper VARIANTS kill twice reboot)
 ckpt_restore_test(proc_attr ARGS "first argument" "second argument")
+ckpt_restore_test(attr)
+ckpt_restore_test(attr_mdwe PROGRAM attr ARGS mdwe VARIANTS kill twice user)
 
 # ckpt_restart_case(NAME [LABELS l...]): see the file `cases`
 function(ckpt_restart_case name)

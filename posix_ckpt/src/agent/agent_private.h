@@ -43,6 +43,29 @@ struct agent_hide {
 	int32_t restarted;  /* the kernel's, because our handler has SA_RESTART */
 };
 
+#define AGENT_NODE_WORDS 4   /* NUMA nodes: 256 */
+#define AGENT_MAX_AREAS  256 /* of memory with NUMA policies of their own */
+#define AGENT_NSPEC      3   /* kinds of speculation that prctl(2) knows */
+
+struct agent_policy {
+	int32_t mode, pad; /* MPOL_* */
+	uint64_t nodes[AGENT_NODE_WORDS];
+};
+
+struct agent_area {
+	uint64_t start, end;
+	struct agent_policy policy;
+};
+
+/* Of a thread. */
+struct agent_attr {
+	struct agent_policy policy;
+	int32_t ioprio;
+	uint32_t speculation[AGENT_NSPEC]; /* PR_SPEC_* */
+	int32_t keepcaps, tsc, mce_kill;
+	uint32_t pad;
+};
+
 struct agent_state {
 	uint32_t phase;   /* enum agent_phase */
 	uint32_t nin;     /* slots of thread[] taken */
@@ -63,6 +86,11 @@ struct agent_state {
 	int sock;
 	uint8_t *mailbox;
 	uint64_t mailbox_size;
+	uint32_t mdwe; /* PR_SET_MDWE */
+	uint32_t nareas;
+	char dump_filter[16]; /* text of /proc/self/coredump_filter */
+	struct agent_area area[AGENT_MAX_AREAS];
+	struct agent_attr attr[AGENT_MAX_THREADS]; /* by slot */
 	struct ckpti_e_thread thread[AGENT_MAX_THREADS];
 	struct agent_hide hide[AGENT_MAX_THREADS]; /* by slot */
 	struct ckpti_state_pending pending[AGENT_MAX_PENDING];
@@ -128,6 +156,12 @@ int agent_link_tell(uint64_t nonce, const struct ckpti_msg *msg, int fd);
 
 /* track.c: send the coordinator a userfaultfd of this process. */
 void agent_track(uint64_t wanted_by);
+
+/* attr.c: settings that the kernel tells nobody but their owner. */
+void agent_attr_save(char *scratch, size_t size); /* of the process */
+void agent_attr_restore(void);
+void agent_attr_save_thread(struct agent_attr *a); /* of the calling thread */
+void agent_attr_restore_thread(uint64_t uc);
 
 /* state.c, memory.c, fds.c: the commands. */
 int agent_cmd_state(void);

@@ -279,6 +279,7 @@ void ckpti_agent_resume(const struct ckpti_resume *r, const struct ckpti_resume_
 	uint32_t n;
 	char byte = 0;
 
+	agent_attr_restore_thread(uc);
 	if (!t->leader) {
 		/* From here on nothing of the restorer's memory may be touched. */
 		__atomic_add_fetch(&agent_state.resumed, 1, __ATOMIC_SEQ_CST);
@@ -306,6 +307,7 @@ void ckpti_agent_resume(const struct ckpti_resume *r, const struct ckpti_resume_
 		ckpti_agent.own_fd[i] = -1; /* of the old life */
 	__atomic_add_fetch(&ckpti_agent.restarts, 1, __ATOMIC_SEQ_CST);
 	agent_membarrier_restore();
+	agent_attr_restore();
 	agent_hooks_after_restart();
 	__atomic_add_fetch(&ckpti_agent.event_seq, 1, __ATOMIC_SEQ_CST);
 	(void)ckpti_futex_wake(&ckpti_agent.event_seq, 1 << 30);

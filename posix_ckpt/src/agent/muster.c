@@ -140,6 +140,7 @@ void agent_muster_begin(ucontext_t *uc, const struct agent_hide *hide)
 	agent_state.nin = 1;
 	agent_state.hide[0] = *hide;
 	agent_thread_save(&agent_state.thread[0], (uint64_t)uc);
+	agent_attr_save_thread(&agent_state.attr[0]);
 	__atomic_store_n(&agent_state.phase, AGENT_MUSTER, __ATOMIC_SEQ_CST);
 }
 
@@ -249,6 +250,7 @@ void agent_join(ucontext_t *uc, const struct agent_hide *hide)
 	}
 	agent_state.hide[slot] = *hide;
 	agent_thread_save(&agent_state.thread[slot], (uint64_t)uc);
+	agent_attr_save_thread(&agent_state.attr[slot]);
 	__atomic_add_fetch(&agent_state.arrived, 1, __ATOMIC_SEQ_CST);
 	(void)ckpti_futex_wake(&agent_state.arrived, 1);
 	agent_wait_release(turn, NULL);

@@ -251,6 +251,8 @@ static void save_prctls(struct ckpti_state *st)
 int agent_cmd_state(void)
 {
 	struct ckpti_state *st = (struct ckpti_state *)agent_state.mailbox;
+	size_t size;
+	char *text;
 	int r;
 
 	if (!st)
@@ -268,6 +270,8 @@ int agent_cmd_state(void)
 	st->mailbox_end = st->mailbox_start + agent_state.mailbox_size;
 	save_prctls(st);
 	agent_membarrier_save();
+	text = scratch(st, &size);
+	agent_attr_save(text, size);
 	r = save_threads(st);
 	if (r == 0)
 		r = save_signals(st);
