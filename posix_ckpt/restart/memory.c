@@ -53,6 +53,8 @@ static void map_one(const struct ckpti_plan *p, const struct ckpti_plan_vma *v)
 		flags |= MAP_ANONYMOUS;
 		fd = -1;
 	}
+	if (v->huge)
+		flags |= MAP_HUGETLB | (int)(v->huge << MAP_HUGE_SHIFT);
 	if (v->vmflags & CKPTI_VF_NORESERVE)
 		flags |= MAP_NORESERVE;
 	if (v->vmflags & CKPTI_VF_GROWSDOWN)
@@ -68,7 +70,10 @@ static void map_one(const struct ckpti_plan *p, const struct ckpti_plan_vma *v)
 	if (v->source == CKPTI_MAP_PATH)
 		(void)sys(close, fd);
 	if (IS_ERROR(r) || (uint64_t)r != v->start)
-		restorer_die(p, "cannot map memory", v->start, IS_ERROR(r) ? r : -EEXIST);
+		restorer_die(p,
+			     v->huge ? "too few free huge pages (vm.nr_hugepages)"
+				     : "cannot map memory",
+			     v->start, IS_ERROR(r) ? r : -EEXIST);
 }
 
 static void advise(const struct ckpti_plan_vma *v)

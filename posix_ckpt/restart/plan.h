@@ -29,6 +29,8 @@ struct ckpti_plan_vma {
 	int32_t fd;
 	int32_t oflags; /* to open path with */
 	uint64_t path;
+	uint32_t huge; /* logarithm of the page size of hugetlbfs, 0: usual pages */
+	uint32_t pad;
 };
 
 struct ckpti_plan_extent {

@@ -9,6 +9,8 @@ ckpt_restore_test(mem_file VARIANTS lazy kill cont twice reboot user bare fresh)
 ckpt_restore_test(mem_protect VARIANTS lazy kill cont twice reboot user bare)
 ckpt_restore_test(mem_rights VARIANTS kill cont user bare)
 ckpt_restore_test(mem_flags VARIANTS lazy kill cont twice reboot user bare)
+# Only root can provide huge pages, which are the whole machine's.
+ckpt_restore_test(mem_huge VARIANTS kill cont twice bare LOCK huge_pages)
 # Not as a user: ulimit -l.
 ckpt_restore_test(mem_future VARIANTS kill cont twice bare)
 ckpt_restore_test(mem_future_onfault PROGRAM mem_future ARGS onfault VARIANTS kill twice)

@@ -47,7 +47,7 @@ static char *map(int prot, int flags, int fd, off_t off)
 static void make_huge(void)
 {
 	void *p = mmap(NULL, 2 << 20, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_NORESERVE, -1, 0);
+		       MAP_SHARED | MAP_ANONYMOUS | MAP_HUGETLB | MAP_NORESERVE, -1, 0);
 
 	if (p == MAP_FAILED)
 		t_skip("no huge pages here: %m");
@@ -119,7 +119,8 @@ static void make_shadow_stack(void)
 }
 
 const struct refused refused_memory[] = {
-	{"huge pages", "hugetlbfs pages", make_huge, NULL, 0, 4},
+	{"huge pages of a file, or shared", "hugetlbfs pages of a file, or shared", make_huge, NULL,
+	 0, 4},
 	{"System V shared memory", "System V shared memory", make_sysv, after_sysv, 0, 4},
 	{"asynchronous I/O context", "an asynchronous I/O context (io_setup) cannot be saved",
 	 make_aio, NULL, 0, 4},

@@ -61,13 +61,21 @@ static const struct {
 	{"/secretmem", "secret memory cannot be saved"},
 };
 
+/* MAP_ANONYMOUS | MAP_PRIVATE | MAP_HUGETLB: the file is one that nobody else can have. */
+static bool is_anonymous_huge(const struct ckpti_map *map)
+{
+	static const char name[] = "/anon_hugepage";
+
+	return map->hugetlb && !map->shared && strncmp(map->name, name, sizeof(name) - 1) == 0;
+}
+
 int ckpti_map_refusal(const struct ckpti_member *m, const struct ckpti_map *map,
 		      struct ckpti_err *err)
 {
 	if (is_vdso(map))
 		return 0;
-	if (map->hugetlb)
-		return refuse(m, map, err, "hugetlbfs pages are not supported yet");
+	if (map->hugetlb && !is_anonymous_huge(map))
+		return refuse(m, map, err, "hugetlbfs pages of a file, or shared, cannot be saved");
 	for (size_t i = 0; i < sizeof(special) / sizeof(special[0]); i++)
 		if (strncmp(map->name, special[i].name, strlen(special[i].name)) == 0)
 			return refuse(m, map, err, special[i].why);
@@ -423,6 +431,12 @@ static int classify_private(struct plan *p, const struct ckpti_map *map, struct 
 	uint32_t scan;
 	int r;
 
+	if (is_anonymous_huge(map)) {
+		v->kind = CKPTI_VMA_ANON;
+		v->off = 0;
+		v->huge = (uint32_t)__builtin_ctzll(map->page | 1ULL << 63);
+		return want_private(p, map, CKPTI_SCAN_ANON, err);
+	}
 	if (map->name[0] != '/' || strcmp(map->name, "/dev/zero") == 0) {
 		v->kind = CKPTI_VMA_ANON;
 		v->off = 0;

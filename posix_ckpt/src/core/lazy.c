@@ -30,8 +30,8 @@ static bool fits(const struct ckpti_r_mm *mm, const struct ckpti_e_vma *v)
 			     CKPTI_VF_LOCKONFAULT | CKPTI_VF_WIPEONFORK | CKPTI_VF_SEALED;
 
 	/* The file system may be mounted noexec. */
-	return v->kind == CKPTI_VMA_ANON && !(v->vmflags & odd) && !(v->prot & PROT_EXEC) &&
-	       v->end - v->start > LAZY_MIN && !has_labels(mm, v);
+	return v->kind == CKPTI_VMA_ANON && !v->huge && !(v->vmflags & odd) &&
+	       !(v->prot & PROT_EXEC) && v->end - v->start > LAZY_MIN && !has_labels(mm, v);
 }
 
 static int add_ranges(struct ckpti_life *life, const struct ckpti_view *vmas)

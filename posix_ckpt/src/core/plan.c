@@ -167,6 +167,7 @@ static void add_vmas(struct ckpti_life *life, int pid, struct block *b, struct c
 		out[i].end = e.end;
 		out[i].off = e.off;
 		out[i].vmflags = e.vmflags;
+		out[i].huge = e.huge;
 		out[i].prot = e.prot;
 		source_of(life, &e, &out[i], b);
 		out[i].load = out[i].source != CKPTI_MAP_VDSO && !out[i].shared &&

@@ -366,6 +366,10 @@ int ckpti_procfs_maps(int pid, struct ckpti_map **ret, size_t *ret_n)
 		}
 		if (n && (strncmp(line, "Anonymous:", 10) == 0 || strncmp(line, "Swap:", 5) == 0))
 			list[n - 1].anon += strtoull(strchr(line, ':') + 1, NULL, 10) << 10;
+		if (n && strncmp(line, "Private_Hugetlb:", 16) == 0)
+			list[n - 1].anon += strtoull(line + 16, NULL, 10) << 10;
+		if (n && strncmp(line, "KernelPageSize:", 15) == 0)
+			list[n - 1].page = strtoull(line + 15, NULL, 10) << 10;
 		if (n && strncmp(line, "ProtectionKey:", 14) == 0)
 			list[n - 1].pkey = atoi(line + 14);
 		if (isupper((unsigned char)line[0]))

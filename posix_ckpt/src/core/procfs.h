@@ -63,6 +63,7 @@ struct ckpti_map {
 	int shared;
 	uint64_t vmflags; /* CKPTI_VF_* */
 	int maywrite, hugetlb, io, shadow_stack, pkey;
+	uint64_t page; /* size of its pages */
 	uint64_t anon; /* bytes that are the process' own, in memory or swapped out */
 	char *name;    /* "" when anonymous */
 };

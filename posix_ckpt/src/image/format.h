@@ -208,7 +208,7 @@ struct ckpti_e_vma {
 	uint32_t prot;    /* PROT_* */
 	uint32_t kind;    /* enum ckpti_vma_kind */
 	uint32_t obj;     /* id of MAPFILE or SHM, 0 when none */
-	uint32_t pad;
+	uint32_t huge;    /* of hugetlbfs: binary logarithm of the page size; 0: usual pages */
 };
 
 #define CKPTI_VF_GROWSDOWN   (1U << 0)
