@@ -67,7 +67,7 @@ static int listen_on(unsigned port, bool reuse)
 {
 	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
 	struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-	const int on = reuse, off = 0;
+	const int on = 1, off = 0;
 	bool v6 = true;
 	int fd, r;
 
@@ -78,7 +78,8 @@ static int listen_on(unsigned port, bool reuse)
 	}
 	if (fd < 0)
 		return -errno;
-	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (reuse)
+		(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if (v6)
 		r = setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) < 0 ||
 		    bind(fd, (struct sockaddr *)&in6, sizeof(in6)) < 0;
@@ -90,6 +91,8 @@ static int listen_on(unsigned port, bool reuse)
 		close(fd);
 		return r;
 	}
+	/* For the connections: their last packets must not keep the next one from the port. */
+	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	return fd;
 }
 
