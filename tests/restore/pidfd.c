@@ -16,7 +16,9 @@
 #define P_PIDFD 3
 #endif
 
-static int live, ended, gone, own, parent, ep;
+#define COPIES 40
+
+static int live, ended, gone, own, parent, ep, copy[COPIES];
 
 static int pidfd(pid_t pid, unsigned flags)
 {
@@ -76,6 +78,9 @@ int main(void)
 
 	t_start();
 	own = pidfd(getpid(), 0);
+	/* Numbers without a gap: each is the lowest free one when its turn comes. */
+	for (int i = 0; i < COPIES; i++)
+		copy[i] = t_sys(dup(own));
 	pid[0] = child_now(until_killed);
 	live = pidfd(pid[0], O_NONBLOCK);
 	pid[1] = t_sys(fork());
@@ -98,6 +103,9 @@ int main(void)
 	t_ready();
 
 	t_check(whose(own) == getpid(), "our own: it is of %d", whose(own));
+	for (int i = 0; i < COPIES; i++)
+		t_check(fcntl(copy[i], F_GETFD) == 0 && whose(copy[i]) == getpid(),
+			"the copy %d of our own", copy[i]);
 	t_check(whose(live) == pid[0] && !readable(live), "the running child");
 	t_check(get_flags(live) & O_NONBLOCK, "it is blocking now");
 	t_check(fcntl(live, F_GETFD) == FD_CLOEXEC, "close-on-exec is lost");

@@ -335,7 +335,8 @@ static int place_one(struct ckpti_life *life, struct ckpti_redesc *d, int num,
 	fd = d->kind->place ? d->kind->place(&life->rb, d, err) : d->fd;
 	if (fd < 0)
 		return fd;
-	if (fd != num && dup2(fd, num) < 0)
+	/* dup2() clears close-on-exec; what was opened under its number just now may have it. */
+	if (fd == num ? fcntl(num, F_SETFD, 0) < 0 : dup2(fd, num) < 0)
 		r = -errno;
 	if (fd != d->fd && fd != num)
 		(void)close(fd);
