@@ -387,6 +387,9 @@ struct fault {
 /* Offsets of element i behind a pid_head. */
 #define ELEM(type, i, field) (8 + (i) * sizeof(struct type) + AT(type, field))
 
+/* Behind the fixed part and two paths. */
+#define WATCHES (sizeof(struct ckpti_r_obj_inotify) + 16)
+
 static const struct fault faults[] = {
 	{CKPTI_R_SET, 0, AT(ckpti_r_set, nprocs), 4, 1000000000, "counts more"},
 	{CKPTI_R_SET, 0, AT(ckpti_r_set, root_pid), 4, 43, "root process"},
@@ -450,6 +453,8 @@ static const struct fault faults[] = {
 	{CKPTI_R_OBJ_PIPE, 0, AT(ckpti_r_obj_pipe, nbytes), 8, 4, "queued"},
 	{CKPTI_R_OBJ_EPOLL, 0, 40 + AT(ckpti_e_epoll, obj), 4, 16, "open file 16"},
 	{CKPTI_R_OBJ_EPOLL, 0, 40 + AT(ckpti_e_epoll, pid), 4, 1, "process 1"},
+	{CKPTI_R_OBJ_INOTIFY, 0, WATCHES + AT(ckpti_e_watch, wd), 4, 0, "watch 0 behind"},
+	{CKPTI_R_OBJ_INOTIFY, 0, WATCHES + AT(ckpti_e_watch, wd), 4, 7, "watch 7 behind watch 7"},
 	{CKPTI_R_OBJ_MEMFD, 0, AT(ckpti_r_obj_memfd, shm), 4, 2, "shared memory 2"},
 	{CKPTI_R_OBJ_UNIX, 0, AT(ckpti_r_obj_unix, peer), 4, 14, "peer 14"},
 	{CKPTI_R_OBJ_UNIX, 0, AT(ckpti_r_obj_unix, nbytes), 8, UINT64_MAX, "queued"},

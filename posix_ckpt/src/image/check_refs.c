@@ -331,6 +331,22 @@ static int check_epoll(struct refs *r, const struct ckpti_view *v)
 	return 0;
 }
 
+static int check_watches(struct refs *r, const struct ckpti_view *v)
+{
+	struct ckpti_e_watch e;
+	int32_t last = 0;
+	uint64_t i;
+
+	for (i = 0; i < v->count; i++) {
+		CKPTI_ELEM(v, i, &e);
+		if (e.wd <= last)
+			return ckpti_refs_bad(r, "watch %" PRId32 " behind watch %" PRId32, e.wd,
+					      last);
+		last = e.wd;
+	}
+	return 0;
+}
+
 /* The other end of a socket: none, or an object of the same type. */
 static int check_peer(struct refs *r, uint32_t type, uint32_t peer)
 {
@@ -413,6 +429,8 @@ static int check_obj(struct refs *r, const struct ckpti_view *v)
 		return check_queue(r, v, pipe.nbytes, 0);
 	case CKPTI_R_OBJ_EPOLL:
 		return check_epoll(r, v);
+	case CKPTI_R_OBJ_INOTIFY:
+		return check_watches(r, v);
 	case CKPTI_R_OBJ_MEMFD:
 		CKPTI_FIXED(v, &memfd);
 		if (!ckpti_refs_find(r, REF_SHM, memfd.shm))

@@ -24,6 +24,9 @@
 /* fs.inotify.max_queued_events is 16384 unless somebody has changed it. */
 #define FLOOD_LIMIT (1 << 20)
 
+/* To get the number N takes N watches: some seconds. */
+#define NUMBER_LIMIT (1 << 20)
+
 static int inotify_probe(const struct ckpti_desc *d, struct ckpti_err *err)
 {
 	(void)err;
@@ -110,6 +113,13 @@ static int add_record(struct ckpti_capture *cap, const struct ckpti_desc *d,
 					   watch[i].ino, major(watch[i].dev), minor(watch[i].dev));
 			goto out;
 		}
+		if (watch[i].wd > NUMBER_LIMIT) {
+			r = ckpti_desc_err(d, err, -ENOTSUP,
+					   "is an inotify instance that has had more than %d "
+					   "watches",
+					   NUMBER_LIMIT);
+			goto out;
+		}
 		elem[i].wd = watch[i].wd;
 		elem[i].mask = watch[i].mask;
 		path[i] = watch[i].path;
@@ -145,6 +155,22 @@ static int inotify_save(struct ckpti_capture *cap, struct ckpti_desc *d, struct 
 }
 
 /* ---- restoring ---------------------------------------------------------------------------- */
+
+static int inotify_check(struct ckpti_rebuild *rb, struct ckpti_redesc *d, struct ckpti_err *err)
+{
+	struct ckpti_e_watch e;
+
+	(void)rb;
+	if (!d->rec.count)
+		return 0;
+	CKPTI_ELEM(&d->rec, d->rec.count - 1, &e);
+	return e.wd > NUMBER_LIMIT
+		       ? ckpti_err(err, -ENOTSUP,
+				   "an inotify instance has the watch %d: %d is the highest "
+				   "number that is restored",
+				   e.wd, NUMBER_LIMIT)
+		       : 0;
+}
 
 /* A directory to watch that is ours alone. */
 static int make_own(const struct ckpti_rebuild *rb, char *path, size_t size)
@@ -319,6 +345,7 @@ const struct ckpti_fd_kind ckpti_kind_inotify = {
 	.rec_type = CKPTI_R_OBJ_INOTIFY,
 	.probe = inotify_probe,
 	.save = inotify_save,
+	.check = inotify_check,
 	.restore = inotify_restore,
 	.finish = inotify_finish,
 	.attach = ckpti_obj_attach,
