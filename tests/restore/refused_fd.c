@@ -7,6 +7,7 @@
 #include <mqueue.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/epoll.h>
 #include <sys/fanotify.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
@@ -61,6 +62,18 @@ static void after_inotify(void)
 	char buf[4096];
 
 	t_check(read(fd, buf, sizeof(buf)) > 0, "the watch is lost");
+}
+
+/* The kernel keeps the entry as long as the pidfd is open under another number. */
+static void make_closed_number(void)
+{
+	struct epoll_event e = {.events = EPOLLIN};
+	int first = have(syscall(SYS_pidfd_open, getpid(), 0), "a pidfd");
+
+	fd = t_sys(epoll_create1(0));
+	(void)t_sys(dup(first));
+	t_sys(epoll_ctl(fd, EPOLL_CTL_ADD, first, &e));
+	t_sys(close(first));
 }
 
 static void make_fanotify(void)
@@ -266,6 +279,8 @@ static void after_pipe_outside(void)
 
 const struct refused refused_descriptors[] = {
 	{"inotify", "whose path is not to be found", make_inotify, after_inotify, 0, 4},
+	{"epoll of a closed number", "which has been closed while its pidfd stayed open",
+	 make_closed_number, NULL, 0, 4},
 	{"fanotify", "is a fanotify group", make_fanotify, NULL, 1, 4},
 	{"io_uring", "is an io_uring", make_io_uring, NULL, 0, 4},
 	{"userfaultfd", "is a userfaultfd", make_userfaultfd, NULL, 0, 4},

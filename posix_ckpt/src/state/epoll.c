@@ -126,6 +126,12 @@ static int save_entry(struct ckpti_capture *cap, const struct ckpti_desc *ep, co
 				     "epoll descriptor %d watches descriptor %d, which has been "
 				     "closed while the file stayed open outside the set",
 				     ep->num, e->tfd);
+	/* Each process opens its own then, and no number leads from the entry to one of them. */
+	if (!holder && target->kind->place)
+		return ckpti_err_obj(err, -ENOTSUP, ep->pid, ep->link,
+				     "epoll descriptor %d watches descriptor %d, which has been "
+				     "closed while its %s stayed open",
+				     ep->num, e->tfd, target->kind->name);
 	*ret = (struct ckpti_e_epoll){
 		.fd = e->tfd,
 		.obj = target->id,
