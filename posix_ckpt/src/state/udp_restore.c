@@ -4,10 +4,11 @@
  *
  * Datagrams that waited to be read are sent again by the restored socket that had sent them, so that
  * their sender is what it was.  Nobody else can do that without privileges: what came from outside the
- * set is dropped, which UDP allows and the user is told.
+ * set is dropped, which UDP allows and the user is told.  Nothing leaves this machine.
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/rtnetlink.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
 #include <stdio.h>
@@ -171,7 +172,14 @@ static bool is_any(const struct ckpti_tcp_addr *a)
 	return memcmp(a->ip, any4, 16) == 0 || memcmp(a->ip, any6, 16) == 0;
 }
 
-/* The restored socket that sends from this address. */
+static bool is_v4(const struct ckpti_tcp_addr *a)
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+
+	return memcmp(a->ip, mapped, sizeof(mapped)) == 0;
+}
+
+/* The restored socket that sends from this address; one for all addresses only may: see is_seen_as(). */
 static bool find_sender(struct ckpti_rebuild *rb, const struct ckpti_tcp_addr *from,
 			struct sock *ret)
 {
@@ -193,7 +201,8 @@ static bool find_sender(struct ckpti_rebuild *rb, const struct ckpti_tcp_addr *f
 	return found;
 }
 
-/* Do several sockets of the set have the port of s?  Then the kernel may give to another one. */
+/* Do several sockets of the set have the port of s (SO_REUSEPORT)?  Then the kernel may give to another
+ * one. */
 static bool shares_port(struct ckpti_rebuild *rb, const struct sock *s)
 {
 	struct sock o;
@@ -207,8 +216,71 @@ static bool shares_port(struct ckpti_rebuild *rb, const struct sock *s)
 	return false;
 }
 
+/* Is this an address of the machine's?  The routes tell it from those of other machines, groups and
+ * broadcasts; bind() would accept all of them on some machines. */
+static bool is_of_machine(const struct ckpti_tcp_addr *a)
+{
+	const bool v4 = is_v4(a);
+	struct {
+		struct nlmsghdr h;
+		struct rtmsg m;
+		struct rtattr attr;
+		uint8_t ip[16];
+	} req = {.h = {.nlmsg_type = RTM_GETROUTE, .nlmsg_flags = NLM_F_REQUEST},
+		 .attr = {.rta_type = RTA_DST}};
+	union {
+		struct nlmsghdr h;
+		char space[4096];
+	} reply = {0};
+	ssize_t n;
+	int fd;
+
+	req.m.rtm_family = v4 ? AF_INET : AF_INET6;
+	req.m.rtm_dst_len = v4 ? 32 : 128;
+	req.attr.rta_len = RTA_LENGTH(v4 ? 4 : 16);
+	memcpy(req.ip, v4 ? a->ip + 12 : a->ip, v4 ? 4 : 16);
+	req.h.nlmsg_len = NLMSG_LENGTH(sizeof(req.m)) + req.attr.rta_len;
+	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	if (fd < 0)
+		return false;
+	n = send(fd, &req, req.h.nlmsg_len, 0);
+	if (n >= 0)
+		n = recv(fd, &reply, sizeof(reply), 0);
+	(void)close(fd);
+	return n >= (ssize_t)NLMSG_LENGTH(sizeof(req.m)) && reply.h.nlmsg_type == RTM_NEWROUTE &&
+	       ((const struct rtmsg *)NLMSG_DATA(&reply.h))->rtm_type == RTN_LOCAL;
+}
+
+/* Does who receives at `to` see `from` as the sender?  For a socket with all addresses the kernel
+ * chooses one for each destination, and tells it by connect(). */
+static bool is_seen_as(const struct sock *sender, const struct ckpti_tcp_addr *from,
+		       const struct sockaddr_in6 *to, socklen_t to_len)
+{
+	struct sockaddr_in6 name = {0};
+	socklen_t len = sizeof(name);
+	struct ckpti_tcp_addr seen;
+	bool ok;
+	int fd;
+
+	if (getsockname(sender->d->fd, (struct sockaddr *)&name, &len) < 0 ||
+	    !ckpti_tcp_addr_of(&name, &seen) || seen.port != from->port)
+		return false;
+	if (!is_any(&seen))
+		return ckpti_tcp_addr_equal(&seen, from);
+	fd = socket(sender->rec.family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return false;
+	len = sizeof(name);
+	ok = connect(fd, (const struct sockaddr *)to, to_len) == 0 &&
+	     getsockname(fd, (struct sockaddr *)&name, &len) == 0 &&
+	     ckpti_tcp_addr_of(&name, &seen) && memcmp(seen.ip, from->ip, sizeof(seen.ip)) == 0;
+	(void)close(fd);
+	return ok;
+}
+
 /* Where `sender` reaches s, in its own family.  A socket for all addresses of the machine is reached
- * by the address that the datagram came from: that is one of them. */
+ * by the address that the datagram came from, if that is one of them.  false: it does not, or not in a
+ * way that it had been. */
 static bool reach(const struct sock *s, const struct sock *sender,
 		  const struct ckpti_e_datagram *msg, struct sockaddr_in6 *ret, socklen_t *ret_len)
 {
@@ -222,17 +294,19 @@ static bool reach(const struct sock *s, const struct sock *sender,
 	memset(ret, 0, sizeof(*ret));
 	*ret_len = addr_len(sender);
 	if (sender->rec.family == AF_INET) {
+		if (!is_v4(&to))
+			return false;
 		in->sin_family = AF_INET;
 		in->sin_port = to.port;
 		memcpy(&in->sin_addr, to.ip + 12, 4);
-		return to.ip[10] == 0xff && to.ip[11] == 0xff;
+	} else {
+		memcpy(&scope, msg->from, sizeof(scope));
+		ret->sin6_family = AF_INET6;
+		ret->sin6_port = to.port;
+		ret->sin6_scope_id = scope.sin6_family == AF_INET6 ? scope.sin6_scope_id : 0;
+		memcpy(&ret->sin6_addr, to.ip, 16);
 	}
-	memcpy(&scope, msg->from, sizeof(scope));
-	ret->sin6_family = AF_INET6;
-	ret->sin6_port = to.port;
-	ret->sin6_scope_id = scope.sin6_family == AF_INET6 ? scope.sin6_scope_id : 0;
-	memcpy(&ret->sin6_addr, to.ip, 16);
-	return true;
+	return is_of_machine(&to) && is_seen_as(sender, &from, ret, *ret_len);
 }
 
 /* Send the datagrams that waited in s again; returns how many could not be. */
@@ -274,9 +348,11 @@ static void fill_all(struct ckpti_rebuild *rb)
 		lost = fill(rb, &s);
 		if (!lost || !rb->note)
 			continue;
-		(void)snprintf(text, sizeof(text),
-			       "%u unread datagrams from outside the set are lost, port %u", lost,
-			       ntohs(s.here.port));
+		(void)snprintf(
+			text, sizeof(text),
+			"%u unread datagrams are lost that no restored socket can send again, "
+			"port %u",
+			lost, ntohs(s.here.port));
 		rb->note(rb, text);
 	}
 }
