@@ -189,10 +189,12 @@ void restorer_memory(struct ckpti_plan *p)
 		}
 		advise(v);
 		if (v->vmflags & CKPTI_VF_LOCKED) {
-			r = sys(mlock2, v->start, len,
-				v->vmflags & CKPTI_VF_LOCKONFAULT ? MLOCK_ONFAULT : 0);
+			r = sys(mlock2, v->start, len, MLOCK_ONFAULT);
 			if (r < 0)
 				restorer_die(p, "cannot lock memory (ulimit -l)", v->start, r);
+			/* Fails, when it has been done, where pages cannot be touched: guards. */
+			if (!(v->vmflags & CKPTI_VF_LOCKONFAULT))
+				(void)sys(mlock2, v->start, len, 0);
 		}
 	}
 	set_labels(p);

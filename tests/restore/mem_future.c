@@ -55,7 +55,7 @@ int main(int argc, char **argv)
 {
 	int onfault = argc > 1 && strcmp(argv[1], "onfault") == 0;
 	struct rlimit lim;
-	char *old, *new;
+	char *old, *new, *guard;
 
 	t_start();
 	old = area();
@@ -63,10 +63,13 @@ int main(int argc, char **argv)
 	lim.rlim_cur = lim.rlim_max;
 	t_sys(setrlimit(RLIMIT_MEMLOCK, &lim));
 	t_sys(mlockall(MCL_FUTURE | (onfault ? MCL_ONFAULT : 0)));
+	guard = t_sys(mmap(NULL, LEN, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+	t_check(has_flag(guard, "lo"), "a guard of before is not locked");
 	t_on_disturb(disturb);
 	t_ready();
 
 	t_check(!has_flag(old, "lo"), "what was mapped before is locked");
+	t_check(has_flag(guard, "lo"), "the guard is not locked");
 	new = area();
 	t_check(has_flag(new, "lo"), "what is mapped now is not locked");
 	t_check(has_flag(new, "lf") == onfault && resident(new) == !onfault,
