@@ -30,6 +30,11 @@ class Bench:
         self.cpr, self.beat = str(build / "bin/cpr"), str(build / "bench/beat")
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="bench-restart-", dir=base))
         self.image, self.file = self.dir / "state", self.dir / "time"
+        self.process = None
+
+    def start(self, *command):
+        self.process = subprocess.Popen([*command], stdin=subprocess.DEVNULL)
+        return self.process
 
     def beaten(self):
         try:
@@ -49,14 +54,14 @@ class Bench:
             time.sleep(0.0005)
 
     def create(self, mib):
-        process = subprocess.Popen([self.cpr, "run", "--", self.beat, str(mib), str(self.file)], stdin=subprocess.DEVNULL)
+        process = self.start(self.cpr, "run", "--", self.beat, str(mib), str(self.file))
         self.await_beat(process, 0)
         subprocess.run([self.cpr, "-c", str(self.image), "-p", str(process.pid), "-k", "-q"], check=True)
         process.wait(WAIT_S)
 
     def restart_ms(self, *options):
         start = time.time_ns()
-        process = subprocess.Popen([self.cpr, "-r", "-q", *options, str(self.image)], stdin=subprocess.DEVNULL)
+        process = self.start(self.cpr, "-r", "-q", *options, str(self.image))
         beaten = self.await_beat(process, start)
         process.terminate()
         process.wait(WAIT_S)
@@ -67,6 +72,10 @@ class Bench:
                    for path in self.image.glob("data-*")) / 1e6
 
     def end(self):
+        # It would write for ever.
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(WAIT_S)
         shutil.rmtree(self.dir)
 
 

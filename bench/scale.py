@@ -42,7 +42,7 @@ class Agents:
     def line(self, kind):
         words = self.process.stdout.readline().split()
         if not words or words[0] != kind:
-            sys.exit(f"scale: '{' '.join(words)}' came instead of {kind}")
+            raise RuntimeError(f"scale: '{' '.join(words)}' came instead of {kind}")
         return words[1:]
 
     def round(self):
@@ -52,7 +52,7 @@ class Agents:
         while len(seen) < 2:
             kind, *words = self.process.stdout.readline().split() or [""]
             if kind not in ("round", "result") or (kind == "result" and words[1] != "0"):
-                sys.exit(f"scale: the round failed: {kind} {' '.join(words)}")
+                raise RuntimeError(f"scale: the round failed: {kind} {' '.join(words)}")
             seen[kind] = float(words[0])
         return seen["round"], seen["result"]
 
