@@ -81,7 +81,8 @@ int ckpti_map_refusal(const struct ckpti_member *m, const struct ckpti_map *map,
 			return refuse(m, map, err, special[i].why);
 	if (map->shadow_stack)
 		return refuse(m, map, err, "a shadow stack cannot be saved");
-	if (map->pkey)
+	/* The kernel gives memory that may only be executed a key by itself, also after a restart. */
+	if (map->pkey && map->prot != PROT_EXEC)
 		return refuse(m, map, err, "a memory protection key cannot be saved");
 	if (map->io)
 		return refuse(m, map, err, "device memory cannot be saved");

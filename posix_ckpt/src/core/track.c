@@ -260,7 +260,7 @@ static uint64_t ran_ns(int tid)
 	return ns;
 }
 
-/* Sleeps in a call that is no such write? */
+/* Sleeps in a call that is no such write, or in none (-1: it is stopped, or has ended)? */
 static bool rests(int tid)
 {
 	char *text = ckpti_procfs_slurp(tid, "syscall", NULL);
@@ -270,8 +270,9 @@ static bool rests(int tid)
 	/* It has ended. */
 	if (!text)
 		return errno == ENOENT || errno == ESRCH;
-	nr = text[0] >= '0' && text[0] <= '9' ? atol(text) : -1;
-	rest = nr >= 0 && nr != __NR_process_vm_writev && nr != __NR_ptrace;
+	nr = atol(text);
+	rest = strncmp(text, "running", 7) != 0 && nr != __NR_process_vm_writev &&
+	       nr != __NR_ptrace;
 	free(text);
 	return rest;
 }

@@ -41,9 +41,11 @@ static int add_extents(struct base *b, const struct ckpti_view *v)
 	struct ckpti_e_extent e;
 	uint32_t file = 0;
 
+	if (!v->count)
+		return 0;
 	more = reallocarray(b->extent, b->nextents + v->count, sizeof(*more));
 	if (!more)
-		return v->count ? -ENOMEM : 0;
+		return -ENOMEM;
 	b->extent = more;
 	CKPTI_FIXED(v, &owner);
 	for (uint64_t i = 0; i < v->count; i++) {
