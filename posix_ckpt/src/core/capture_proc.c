@@ -83,7 +83,7 @@ static int add_proc(struct ckpti_snap *s, struct ckpti_member *m, const struct c
 
 	rec.host_pid = p->pid;
 	rec.start_time = p->start_time;
-	rec.tty = ckpti_pty_master(&s->cap, (dev_t)p->tty);
+	rec.tty = ckpti_pty_control(&s->cap, (dev_t)p->tty, p->sid);
 	memcpy(rec.uid, p->uid, sizeof(rec.uid));
 	memcpy(rec.gid, p->gid, sizeof(rec.gid));
 	if (st) {

@@ -44,13 +44,47 @@ static int pts_probe(const struct ckpti_desc *d, struct ckpti_err *err)
 
 /* ---- which one is it? --------------------------------------------------------------------- */
 
-uint32_t ckpti_pty_master(const struct ckpti_capture *cap, dev_t slave)
+/* The slave's inode.  O_PATH opens nothing that its users could see. */
+static int stat_slave(int master, struct stat *ret_st)
+{
+	int fd = ioctl(master, TIOCGPTPEER, O_PATH | O_CLOEXEC), r;
+
+	if (fd < 0)
+		return -errno;
+	r = fstat(fd, ret_st) < 0 ? -errno : 0;
+	(void)close(fd);
+	return r;
+}
+
+/* Is d a master whose slave has this number?  There may be several: each devpts counts from 0. */
+static bool has_number(const struct ckpti_desc *d, dev_t slave)
 {
 	int index;
 
-	for (size_t i = 0; is_pts(slave) && i < cap->ndesc; i++)
-		if (cap->desc[i].kind == &ckpti_kind_ptm && cap->desc[i].fd >= 0 &&
-		    ioctl(cap->desc[i].fd, TIOCGPTN, &index) == 0 && index == (int)minor(slave))
+	return is_pts(slave) && d->kind == &ckpti_kind_ptm && d->fd >= 0 &&
+	       ioctl(d->fd, TIOCGPTN, &index) == 0 && index == (int)minor(slave);
+}
+
+/* The master of slave number `slave` of one devpts. */
+static uint32_t master_on(const struct ckpti_capture *cap, dev_t slave, dev_t devpts)
+{
+	struct stat st;
+
+	for (size_t i = 0; i < cap->ndesc; i++)
+		if (has_number(&cap->desc[i], slave) && stat_slave(cap->desc[i].fd, &st) == 0 &&
+		    st.st_dev == devpts)
+			return cap->desc[i].id;
+	return 0;
+}
+
+/* The master of what is the terminal of session sid, as in this process' /proc. */
+static uint32_t master_of_session(const struct ckpti_capture *cap, dev_t slave, pid_t sid)
+{
+	pid_t session;
+
+	for (size_t i = 0; sid > 0 && i < cap->ndesc; i++)
+		if (has_number(&cap->desc[i], slave) &&
+		    ioctl(cap->desc[i].fd, TIOCGSID, &session) == 0 && session == sid)
 			return cap->desc[i].id;
 	return 0;
 }
@@ -63,18 +97,62 @@ static dev_t terminal_of(const struct ckpti_desc *d)
 	return d->fd >= 0 && ioctl(d->fd, TIOCGDEV, &dev) == 0 ? dev : 0;
 }
 
+/* The only master that it can be going by the number, 0 when the number has several terminals. */
+static uint32_t only_master(const struct ckpti_capture *cap, dev_t slave)
+{
+	uint32_t found = 0, id;
+
+	for (size_t i = 0; i < cap->ndesc; i++) {
+		const struct ckpti_desc *d = &cap->desc[i];
+
+		if (has_number(d, slave))
+			id = d->id;
+		else if (S_ISCHR(d->st.st_mode) && d->st.st_rdev == slave &&
+			 terminal_of(d) == slave)
+			id = master_on(cap, slave, d->st.st_dev);
+		else
+			continue;
+		if (id == 0 || (found && id != found))
+			return 0;
+		found = id;
+	}
+	return found;
+}
+
+/* OBJ id of the master of slave d, 0: outside the set, or hung up. */
+static uint32_t master_of(const struct ckpti_capture *cap, const struct ckpti_desc *d)
+{
+	dev_t dev = terminal_of(d);
+	uint32_t id;
+
+	if (!is_pts(dev))
+		return 0;
+	if (is_pts(d->st.st_rdev))
+		return master_on(cap, dev, d->st.st_dev);
+	/* Of what was opened as /dev/tty only the number is known, and whose terminal it was. */
+	id = master_of_session(cap, dev, getsid(d->pid));
+	return id ? id : only_master(cap, dev);
+}
+
 bool ckpti_pty_inside(const struct ckpti_capture *cap, const struct ckpti_desc *d)
 {
-	return pts_probe(d, NULL) && ckpti_pty_master(cap, terminal_of(d)) != 0;
+	return pts_probe(d, NULL) && master_of(cap, d) != 0;
 }
 
 static const struct ckpti_desc *a_slave(const struct ckpti_capture *cap, uint32_t master)
 {
 	for (size_t i = 0; i < cap->ndesc; i++)
-		if (pts_probe(&cap->desc[i], NULL) &&
-		    ckpti_pty_master(cap, terminal_of(&cap->desc[i])) == master)
+		if (pts_probe(&cap->desc[i], NULL) && master_of(cap, &cap->desc[i]) == master)
 			return &cap->desc[i];
 	return NULL;
+}
+
+uint32_t ckpti_pty_control(const struct ckpti_capture *cap, dev_t slave, pid_t sid)
+{
+	uint32_t master = master_of_session(cap, slave, sid);
+
+	/* It is taken by way of a slave. */
+	return master && a_slave(cap, master) ? master : 0;
 }
 
 /* ---- saving ------------------------------------------------------------------------------- */
@@ -183,11 +261,14 @@ static int ptm_save(struct ckpti_capture *cap, struct ckpti_desc *d, struct ckpt
 	struct ckpti_r_obj_ptm rec = {0};
 	struct ckpti_pty_queue q = {0};
 	sigset_t block, old;
+	struct stat st;
 	pid_t session;
 	int r;
 
 	ckpti_obj_head(d, &rec.o);
-	r = get_modes(d, &rec);
+	r = stat_slave(d->fd, &st);
+	if (r == 0)
+		r = get_modes(d, &rec);
 	if (r == -EAGAIN)
 		return ckpti_desc_err(d, err, r, "has a status of packet mode to be read");
 	if (r < 0)
@@ -200,7 +281,7 @@ static int ptm_save(struct ckpti_capture *cap, struct ckpti_desc *d, struct ckpt
 				      "cannot be saved: the processes of the terminal are outside "
 				      "the set");
 	if (slave)
-		rec.mode = slave->st.st_mode & 07777;
+		rec.mode = st.st_mode & 07777;
 	/* A slave that has never been opened must not be by us: its end would be seen. */
 	if (slave || (poll(&p, 1, 0) > 0 && (p.revents & POLLHUP))) {
 		rec.flags |= CKPTI_PTY_OPENED;
@@ -224,7 +305,7 @@ static int pts_save(struct ckpti_capture *cap, struct ckpti_desc *d, struct ckpt
 	dev_t dev = terminal_of(d);
 	int excl = 0, r;
 
-	rec.master = ckpti_pty_master(cap, dev);
+	rec.master = master_of(cap, d);
 	if (!rec.master && (dev || ckpti_stdio_number(cap, d) >= 0))
 		return ckpti_kind_stdio.save(cap, d, err);
 	if (rec.master && ioctl(d->fd, TIOCGEXCL, &excl) < 0)

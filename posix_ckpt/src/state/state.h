@@ -151,9 +151,10 @@ int ckpti_content_restore(struct ckpti_rebuild *rb, uint32_t id, int fd, struct 
 /* Does fd begin with the saved content?  1, 0 or -errno.  Checks all hashes in any case. */
 int ckpti_content_equal(struct ckpti_rebuild *rb, uint32_t id, int fd, struct ckpti_err *err);
 
-/* Pseudo-terminals (pty.c): OBJ id of the master of the terminal with this device number, 0: outside the
- * set; is d a terminal whose master is in the set? */
-uint32_t ckpti_pty_master(const struct ckpti_capture *cap, dev_t slave);
+/* Pseudo-terminals (pty.c): OBJ id of the master of the controlling terminal of session sid (as in this
+ * process' /proc), which has this device number, 0: outside the set; is d a terminal whose master is in
+ * the set? */
+uint32_t ckpti_pty_control(const struct ckpti_capture *cap, dev_t slave, pid_t sid);
 bool ckpti_pty_inside(const struct ckpti_capture *cap, const struct ckpti_desc *d);
 /* In a restored process: the terminal becomes that of its session, and its group the foreground's. */
 int ckpti_pty_take_control(struct ckpti_rebuild *rb, uint32_t master);
