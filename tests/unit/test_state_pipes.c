@@ -6,14 +6,17 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pty.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
+#include "state/pty_private.h"
 #include "state_fixture.h"
 
 static void save_and_reload(struct t_state *t)
@@ -227,6 +230,78 @@ static void test_tty_with_its_master_is_inside(void **state)
 	(void)close(slave);
 }
 
+/* Each devpts counts from 0, as in a container that has the user's terminal as standard input. */
+static void test_tty_with_the_number_of_another_is_outside(void **state)
+{
+	const char *options = "newinstance,ptmxmode=0666";
+	int inner, outer[64], n = 0, number = -1, want;
+	struct t_state *t = *state;
+	char path[64];
+
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("devpts", t->dir, "devpts", 0, options) < 0) {
+		print_message("no devpts of our own: %s\n", strerror(errno));
+		skip();
+	}
+	/* Until an inner one has the number of the outer one. */
+	outer[n] = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
+	assert_true(outer[n] >= 0);
+	assert_int_equal(ioctl(outer[n++], TIOCGPTN, &want), 0);
+	do {
+		assert_true(n < 64);
+		inner = outer[n++] = open(t_path(t, "ptmx"), O_RDWR | O_NOCTTY | O_CLOEXEC);
+		assert_true(inner >= 0);
+		assert_int_equal(ioctl(inner, TIOCGPTN, &number), 0);
+	} while (number < want);
+	assert_int_equal(number, want);
+	assert_int_equal(unlockpt(outer[0]), 0);
+	assert_int_equal(unlockpt(inner), 0);
+	(void)snprintf(path, sizeof(path), "/dev/pts/%d", want);
+	assert_int_equal(t_add_as(t, open(path, O_RDWR | O_NOCTTY | O_CLOEXEC), 0), 0);
+	(void)snprintf(path, sizeof(path), "%d", want);
+	t_add(t, open(t_path(t, path), O_RDWR | O_NOCTTY | O_CLOEXEC));
+	t_add(t, inner);
+	assert_false(ckpti_pty_inside(&t->cap, &t->desc[0]));
+	assert_true(ckpti_pty_inside(&t->cap, &t->desc[1]));
+	t_drop(t);
+	for (int i = 0; i < n; i++)
+		if (outer[i] != inner)
+			(void)close(outer[i]);
+	assert_int_equal(umount2(t->dir, MNT_DETACH), 0);
+}
+
+static bool may_write(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLOUT};
+
+	return poll(&p, 1, 100) > 0 && (p.revents & POLLOUT);
+}
+
+static void test_tty_stays_stopped_where_nothing_can_be_taken(void **state)
+{
+	struct ckpti_r_obj_ptm rec = {0};
+	struct ckpti_pty_queue q = {0};
+	int master, slave, unreadable;
+
+	(void)state;
+	assert_int_equal(openpty(&master, &slave, NULL, NULL, NULL), 0);
+	assert_int_equal(write(master, "a line\n\023", 8), 8);
+	for (int i = 0; i < 100 && may_write(slave); i++)
+		(void)usleep(10000);
+	assert_false(may_write(slave));
+	unreadable = ckpti_pty_open_slave(master, O_WRONLY | O_NONBLOCK);
+	assert_true(unreadable >= 0);
+	assert_int_equal(ckpti_pty_get_settings(master, &rec), 0);
+	assert_int_equal(ckpti_pty_take(master, unreadable, &rec, &q), -EBADF);
+	assert_int_equal(ckpti_pty_put(master, unreadable, &rec, &q), 0);
+	assert_false(may_write(slave));
+	expect_read(slave, "a line\n", 7);
+	ckpti_pty_queue_free(&q);
+	(void)close(unreadable);
+	(void)close(slave);
+	(void)close(master);
+}
+
 static void test_fifo_is_made_again_with_its_data(void **state)
 {
 	struct t_state *t = *state;
@@ -434,6 +509,8 @@ int main(void)
 		T(test_pipe_that_leads_outside),
 		T(test_tty_under_a_higher_number_is_the_terminal),
 		T(test_tty_with_its_master_is_inside),
+		T(test_tty_with_the_number_of_another_is_outside),
+		T(test_tty_stays_stopped_where_nothing_can_be_taken),
 		T(test_fifo_is_made_again_with_its_data),
 		T(test_memfd_keeps_content_offset_and_sharing),
 		T(test_locks_of_descriptions_come_back),

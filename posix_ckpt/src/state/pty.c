@@ -285,17 +285,25 @@ static int ptm_save(struct ckpti_capture *cap, struct ckpti_desc *d, struct ckpt
 	/* A slave that has never been opened must not be by us: its end would be seen. */
 	if (slave || (poll(&p, 1, 0) > 0 && (p.revents & POLLHUP))) {
 		rec.flags |= CKPTI_PTY_OPENED;
-		/* cpr may run inside this terminal, and in its background. */
-		(void)sigemptyset(&block);
-		(void)sigaddset(&block, SIGTTOU);
+		/* What has been taken must be put in again.  cpr may also run inside this terminal, and in
+		 * its background. */
+		(void)sigfillset(&block);
 		(void)sigprocmask(SIG_BLOCK, &block, &old);
 		r = take_queue(d, slave, &rec, &q);
 		(void)sigprocmask(SIG_SETMASK, &old, NULL);
+		if (r == -EOVERFLOW) {
+			(void)ckpti_desc_err(d, err, r,
+					     "is written to by a process outside the set");
+			goto out;
+		}
 	}
 	if (r == 0)
 		r = add_record(cap, d, &rec, &q);
+	if (r < 0)
+		(void)ckpti_desc_err(d, err, r, "cannot be saved: %s", strerror(-r));
+out:
 	ckpti_pty_queue_free(&q);
-	return r < 0 ? ckpti_desc_err(d, err, r, "cannot be saved: %s", strerror(-r)) : 0;
+	return r;
 }
 
 static int pts_save(struct ckpti_capture *cap, struct ckpti_desc *d, struct ckpti_err *err)

@@ -26,6 +26,7 @@ struct ckpti_pty_queue {
 	uint8_t *out; /* to be read from the master */
 	size_t nout;
 	uint32_t held; /* CKPTI_PTY_HELD_* */
+	bool unknown;  /* taking has failed before `held` was known */
 };
 
 /* Settings of the terminal: struct termios2 of the kernel.  0 or -errno. */

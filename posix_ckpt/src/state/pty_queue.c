@@ -19,8 +19,8 @@
 
 #include "state/pty_private.h"
 
-#define CHUNK    4096 /* no line is longer: N_TTY_BUF_SIZE */
-#define LIMIT    (1U << 20)
+#define CHUNK    4096       /* no line is longer: N_TTY_BUF_SIZE */
+#define LIMIT    (1U << 16) /* more than a pair holds */
 #define WAIT_MS  1000
 #define CH_START 17
 #define CH_STOP  19
@@ -89,69 +89,79 @@ static bool is_ready(int fd, short events, int ms)
 	return poll(&p, 1, ms) > 0 && (p.revents & events);
 }
 
-static int append(uint8_t **buf, size_t *n, const uint8_t *data, size_t len)
+/* Before anything is taken: what has been read must not be lost. */
+static int make_room(uint8_t **buf, size_t n)
 {
-	uint8_t *bigger = realloc(*buf, *n + len + 1);
+	uint8_t *bigger;
 
+	if (n > LIMIT)
+		return -EOVERFLOW; /* somebody goes on writing */
+	bigger = realloc(*buf, n + CHUNK);
 	if (!bigger)
 		return -ENOMEM;
-	memcpy(bigger + *n, data, len);
 	*buf = bigger;
-	*n += len;
 	return 0;
 }
 
-static int add_line(struct ckpti_pty_queue *q, const uint8_t *data, size_t len, uint32_t how)
+static int make_room_for_line(struct ckpti_pty_queue *q)
 {
-	struct ckpti_pty_line *bigger = realloc(q->line, (q->nline + 1) * sizeof(*bigger));
+	struct ckpti_pty_line *bigger;
 
+	if (q->nline > LIMIT)
+		return -EOVERFLOW;
+	bigger = realloc(q->line, (q->nline + 1) * sizeof(*bigger));
 	if (!bigger)
 		return -ENOMEM;
 	q->line = bigger;
-	q->line[q->nline++] = (struct ckpti_pty_line){.len = (uint32_t)len, .how = how};
-	return append(&q->in, &q->nin, data, len);
+	return make_room(&q->in, q->nin);
 }
 
 static int take_input(int slave, const struct ckpti_r_obj_ptm *rec, bool lines,
 		      struct ckpti_pty_queue *q)
 {
-	uint8_t buf[CHUNK];
-	ssize_t n;
-	int r = 0;
+	int r;
 
-	while (r == 0 && q->nin < LIMIT && q->nline < LIMIT) {
-		n = read(slave, buf, sizeof(buf));
+	for (;;) {
+		struct ckpti_pty_line line = {.how = CKPTI_PTY_OPEN};
+		ssize_t n;
+
+		r = make_room_for_line(q);
+		if (r < 0)
+			return r;
+		n = read(slave, q->in + q->nin, CHUNK);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
 			return errno == EAGAIN ? 0 : -errno;
 		if (n == 0 && !lines) /* MIN and TIME may be 0 */
 			return 0;
-		r = add_line(q, buf, (size_t)n,
-			     !lines                                        ? CKPTI_PTY_OPEN
-			     : n > 0 && ends_line(rec, buf[(size_t)n - 1]) ? CKPTI_PTY_END
-									   : CKPTI_PTY_EOF);
+		q->nin += (size_t)n;
+		if (lines)
+			line.how = n > 0 && ends_line(rec, q->in[q->nin - 1]) ? CKPTI_PTY_END
+									      : CKPTI_PTY_EOF;
+		line.len = (uint32_t)n;
+		q->line[q->nline++] = line;
 	}
-	return r;
 }
 
 static int take_output(int master, struct ckpti_pty_queue *q)
 {
-	uint8_t buf[CHUNK];
-	int r = 0;
+	while (is_ready(master, POLLIN, 0)) {
+		ssize_t n;
+		int r = make_room(&q->out, q->nout);
 
-	while (r == 0 && is_ready(master, POLLIN, 0)) {
-		ssize_t n = read(master, buf, sizeof(buf));
-
+		if (r < 0)
+			return r;
+		n = read(master, q->out + q->nout, CHUNK);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno != EAGAIN && errno != EIO)
 			return -errno;
 		if (n <= 0)
 			break;
-		r = append(&q->out, &q->nout, buf, (size_t)n);
+		q->nout += (size_t)n;
 	}
-	return r;
+	return 0;
 }
 
 int ckpti_pty_take(int master, int slave, const struct ckpti_r_obj_ptm *rec,
@@ -159,8 +169,10 @@ int ckpti_pty_take(int master, int slave, const struct ckpti_r_obj_ptm *rec,
 {
 	bool lines = is_canonical(rec);
 	struct ckpti_r_obj_ptm raw = *rec;
-	int r = take_input(slave, rec, lines, q);
+	int r;
 
+	q->unknown = true;
+	r = take_input(slave, rec, lines, q);
 	/* Input first: what it echoes is output. */
 	if (r == 0)
 		r = take_output(master, q);
@@ -173,6 +185,7 @@ int ckpti_pty_take(int master, int slave, const struct ckpti_r_obj_ptm *rec,
 	}
 	if (!is_ready(slave, POLLOUT, 0))
 		q->held |= CKPTI_PTY_HELD_KEY;
+	q->unknown = false;
 	if (!lines)
 		return 0;
 	/* The line that has not ended yet is to be had when there are no lines. */
@@ -210,17 +223,15 @@ static uint8_t spare_char(const struct ckpti_r_obj_ptm *t, uint8_t other)
 	return c;
 }
 
-/* Everything into one buffer, with what would be taken for a control character quoted. */
-static int encode(const struct ckpti_pty_queue *q, const struct ckpti_r_obj_ptm *t, uint8_t **ret,
-		  size_t *ret_n)
+/* Input, with what would be taken for a control character quoted. */
+static int put_input(int master, const struct ckpti_pty_queue *q, const struct ckpti_r_obj_ptm *t)
 {
-	uint8_t *p = malloc(2 * q->nin + q->nline + 1);
 	const uint8_t *in = q->in;
+	uint8_t p[CHUNK];
 	size_t n = 0;
+	int r = 0;
 
-	if (!p)
-		return -ENOMEM;
-	for (size_t i = 0; i < q->nline; i++) {
+	for (size_t i = 0; r == 0 && i < q->nline; i++) {
 		for (uint32_t k = 0; k < q->line[i].len; k++, in++) {
 			bool last = q->line[i].how == CKPTI_PTY_END && k + 1 == q->line[i].len;
 
@@ -228,13 +239,19 @@ static int encode(const struct ckpti_pty_queue *q, const struct ckpti_r_obj_ptm 
 			    (ends_line(t, *in) || *in == t->cc[VEOF] || *in == t->cc[VLNEXT]))
 				p[n++] = t->cc[VLNEXT];
 			p[n++] = *in;
+			if (n > sizeof(p) - 3) {
+				r = write_all(master, p, n);
+				n = 0;
+			}
+			if (r < 0)
+				return r;
 		}
 		if ((t->lflag & ICANON) && q->line[i].how == CKPTI_PTY_EOF)
 			p[n++] = t->cc[VEOF];
+		r = write_all(master, p, n);
+		n = 0;
 	}
-	*ret = p;
-	*ret_n = n;
-	return 0;
+	return r;
 }
 
 /* Settings in which input arrives as it is written, but for the ends of lines. */
@@ -274,29 +291,31 @@ static int stop_by_key(int master, int slave, const struct ckpti_r_obj_ptm *rec)
 static int put(int master, int slave, const struct ckpti_r_obj_ptm *rec, struct ckpti_pty_queue *q)
 {
 	struct ckpti_r_obj_ptm plain;
-	uint8_t *in = NULL;
-	size_t nin = 0;
-	int r;
+	int r, r2;
 
-	/* This lets go on what a key has stopped. */
+	/* This lets go on what a key has stopped, except where it would not be stopped again. */
 	plain_settings(rec, &plain);
+	if (q->unknown)
+		plain.iflag = rec->iflag & IXON;
 	r = ckpti_pty_set_settings(master, &plain);
-	if (r == 0 && (q->held & CKPTI_PTY_HELD_KEY) && !is_ready(slave, POLLOUT, 0)) {
+	if (r < 0)
+		return r;
+	if ((q->held & CKPTI_PTY_HELD_KEY) && !is_ready(slave, POLLOUT, 0)) {
 		q->held ^= CKPTI_PTY_HELD_KEY | CKPTI_PTY_HELD_CALL;
 		if (ioctl(slave, TCXONC, TCOON) < 0)
 			r = -errno;
 	}
 	if (r == 0)
 		r = write_all(slave, q->out, q->nout);
+	/* Whatever went wrong, as much as possible is there again. */
+	r2 = put_input(master, q, &plain);
 	if (r == 0)
-		r = encode(q, &plain, &in, &nin);
-	if (r == 0)
-		r = write_all(master, in, nin);
-	free(in);
+		r = r2;
+	r2 = 0;
 	(void)is_ready(slave, POLLIN, 0);
-	if (r == 0 && (q->held & CKPTI_PTY_HELD_KEY))
-		r = stop_by_key(master, slave, rec);
-	return r;
+	if (q->held & CKPTI_PTY_HELD_KEY)
+		r2 = stop_by_key(master, slave, rec);
+	return r < 0 ? r : r2;
 }
 
 int ckpti_pty_put(int master, int slave, const struct ckpti_r_obj_ptm *rec,
