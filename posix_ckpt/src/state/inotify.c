@@ -67,22 +67,26 @@ static int by_number(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+/* One line at a time: sscanf() measures all that it is given, and there may be 50000 lines. */
 static int parse(const char *fdinfo, struct ckpti_watch **ret, size_t *ret_n)
 {
 	struct ckpti_watch *list = NULL, *bigger;
-	const char *line = fdinfo;
-	size_t n = 0;
+	const char *at = fdinfo;
+	size_t n = 0, len;
+	char line[512];
 	int r = 0;
 
-	while (r == 0 && (line = strstr(line, "inotify wd:")) != NULL) {
+	while (r == 0 && (at = strstr(at, "inotify wd:")) != NULL) {
+		len = strcspn(at, "\n");
 		bigger = realloc(list, (n + 1) * sizeof(*list));
 		if (!bigger) {
 			r = -ENOMEM;
 			break;
 		}
 		list = bigger;
+		(void)snprintf(line, sizeof(line), "%.*s", (int)len, at);
 		r = parse_line(line, &list[n++]);
-		line += strlen("inotify");
+		at += len;
 	}
 	if (r < 0) {
 		free(list);

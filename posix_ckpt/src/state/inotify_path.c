@@ -22,6 +22,7 @@
 
 struct search {
 	struct ckpti_watch *watch;
+	struct ckpti_watch **by_ino; /* the same, sorted by inode */
 	size_t n, left;
 	char **dir; /* directories to look into */
 	size_t ndir, next;
@@ -68,10 +69,34 @@ static void add_dir(struct search *s, const char *path)
 		s->failed = -ENOMEM;
 }
 
+static int by_inode(const void *a, const void *b)
+{
+	uint64_t x = (*(struct ckpti_watch *const *)a)->ino;
+	uint64_t y = (*(struct ckpti_watch *const *)b)->ino;
+
+	return (x > y) - (x < y);
+}
+
+/* The first watch of this inode number in by_ino[], or where it would be. */
+static size_t first_of(const struct search *s, uint64_t ino)
+{
+	size_t low = 0, high = s->n;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (s->by_ino[mid]->ino < ino)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
 static bool wanted(const struct search *s, uint64_t ino)
 {
-	for (size_t i = 0; i < s->n; i++)
-		if (!s->watch[i].path && s->watch[i].ino == ino)
+	for (size_t i = first_of(s, ino); i < s->n && s->by_ino[i]->ino == ino; i++)
+		if (!s->by_ino[i]->path)
 			return true;
 	return false;
 }
@@ -80,13 +105,12 @@ static void try_path(struct search *s, const char *path)
 {
 	struct stat st;
 
-	if (path[0] != '/' || lstat(path, &st) < 0 || !wanted(s, st.st_ino))
+	if (path[0] != '/' || lstat(path, &st) < 0)
 		return;
-	for (size_t i = 0; i < s->n; i++) {
-		struct ckpti_watch *w = &s->watch[i];
+	for (size_t i = first_of(s, st.st_ino); i < s->n && s->by_ino[i]->ino == st.st_ino; i++) {
+		struct ckpti_watch *w = s->by_ino[i];
 
-		if (w->path || w->ino != st.st_ino ||
-		    (w->dev != st.st_dev && !same_handle(w, path)))
+		if (w->path || (w->dev != st.st_dev && !same_handle(w, path)))
 			continue;
 		w->path = strdup(path);
 		if (!w->path)
@@ -119,6 +143,7 @@ static int open_mount(dev_t dev)
 
 static void try_handles(struct search *s)
 {
+	bool asked = false;
 	dev_t dev = 0;
 	int mount = -1;
 
@@ -131,9 +156,10 @@ static void try_handles(struct search *s)
 
 		if (w->path || !w->handle_len)
 			continue;
-		if (mount < 0 || w->dev != dev) {
+		if (!asked || w->dev != dev) {
 			if (mount >= 0)
 				(void)close(mount);
+			asked = true;
 			dev = w->dev;
 			mount = open_mount(dev);
 		}
@@ -273,6 +299,12 @@ int ckpti_watch_paths(const struct ckpti_capture *cap, const struct ckpti_desc *
 {
 	struct search s = {.watch = watch, .n = n, .left = n};
 
+	s.by_ino = calloc(n + 1, sizeof(struct ckpti_watch *));
+	if (!s.by_ino)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++)
+		s.by_ino[i] = &watch[i];
+	qsort(s.by_ino, n, sizeof(struct ckpti_watch *), by_inode);
 	try_handles(&s);
 	if (s.left)
 		try_set(&s, cap, d);
@@ -280,5 +312,6 @@ int ckpti_watch_paths(const struct ckpti_capture *cap, const struct ckpti_desc *
 	for (size_t i = 0; i < s.ndir; i++)
 		free(s.dir[i]);
 	free(s.dir);
+	free(s.by_ino);
 	return s.failed;
 }
