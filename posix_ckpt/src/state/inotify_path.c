@@ -3,22 +3,28 @@
  * Which path is it that a watch of inotify is on?  The kernel tells device, inode and file handle.  Who
  * has the right to (CAP_DAC_READ_SEARCH) asks it to open the handle.  For everybody else the paths that
  * the set has to do with are tried: what it has open and the directories above, working directories,
- * arguments; then the trees below them and below what has been found, up to a limit.
+ * arguments; then the trees below them and below what has been found, up to a limit, and without
+ * waiting for other file systems: those are entered only where one of their files is watched.
  */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "state/inotify.h"
 
-/* The set stands still meanwhile: directory entries that are looked at, some 50 ms of them. */
+/* The set stands still meanwhile: directory entries that are looked at, some 50 ms of them on a local
+ * file system; and how long to go on when nothing is found. */
 #define WALK_LIMIT 100000
+#define WALK_MS    200
 
 struct search {
 	struct ckpti_watch *watch;
@@ -27,6 +33,9 @@ struct search {
 	char **dir; /* directories to look into */
 	size_t ndir, next;
 	size_t seen; /* entries looked at */
+	int64_t deadline;
+	dev_t dev; /* that was looked at last, and is it an automounter's? */
+	bool automounts;
 	int failed;
 };
 
@@ -262,21 +271,68 @@ static void try_set(struct search *s, const struct ckpti_capture *cap, const str
 
 /* ---- below that --------------------------------------------------------------------------- */
 
+static int64_t now_ms(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static bool device_wanted(const struct search *s, dev_t dev)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (!s->watch[i].path && s->watch[i].dev == dev)
+			return true;
+	return false;
+}
+
+/* To open a directory may mean to mount it, or to wait for a server that does not answer. */
+static bool may_enter(const struct search *s, int parent, dev_t dev, const char *name)
+{
+	struct statx st;
+	dev_t its;
+
+	if (statx(parent, name, AT_NO_AUTOMOUNT | AT_SYMLINK_NOFOLLOW | AT_STATX_DONT_SYNC,
+		  STATX_TYPE, &st) < 0 ||
+	    !S_ISDIR(st.stx_mode) || (st.stx_attributes & STATX_ATTR_AUTOMOUNT))
+		return false;
+	its = makedev(st.stx_dev_major, st.stx_dev_minor);
+	return its == dev || device_wanted(s, its);
+}
+
 static void look_into(struct search *s, const char *dir, DIR *open_dir)
 {
 	struct dirent *e;
 	char path[PATH_MAX];
+	struct statfs fs;
+	struct stat st;
+	size_t left;
 
-	while (s->left && s->seen < WALK_LIMIT && (e = readdir(open_dir))) {
+	if (fstat(dirfd(open_dir), &st) < 0)
+		return;
+	/* What is below an automounter is not mounted as long as nobody looks. */
+	if (st.st_dev != s->dev) {
+		s->dev = st.st_dev;
+		s->automounts =
+			fstatfs(dirfd(open_dir), &fs) < 0 || fs.f_type == AUTOFS_SUPER_MAGIC;
+	}
+	if (s->automounts)
+		return;
+	while (s->left && s->seen < WALK_LIMIT && now_ms() < s->deadline &&
+	       (e = readdir(open_dir))) {
 		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
 			continue;
 		s->seen++;
 		if (snprintf(path, sizeof(path), "%s/%s", strcmp(dir, "/") == 0 ? "" : dir,
 			     e->d_name) >= (int)sizeof(path))
 			continue;
+		left = s->left;
 		if (wanted(s, e->d_ino))
 			try_path(s, path);
-		if (e->d_type == DT_DIR && strcmp(path, "/proc") != 0 && strcmp(path, "/sys") != 0)
+		if (s->left < left)
+			s->deadline = now_ms() + WALK_MS;
+		else if (e->d_type == DT_DIR && may_enter(s, dirfd(open_dir), st.st_dev, e->d_name))
 			add_dir(s, path);
 	}
 }
@@ -284,7 +340,9 @@ static void look_into(struct search *s, const char *dir, DIR *open_dir)
 /* Nearest first. */
 static void walk(struct search *s)
 {
-	for (; s->left && s->seen < WALK_LIMIT && s->next < s->ndir; s->next++) {
+	s->deadline = now_ms() + WALK_MS;
+	for (; s->left && s->seen < WALK_LIMIT && now_ms() < s->deadline && s->next < s->ndir;
+	     s->next++) {
 		DIR *dir = opendir(s->dir[s->next]);
 
 		if (!dir)
