@@ -69,6 +69,7 @@ int main(void)
 	port = port_of(route);
 	events = t_sys(socket(AF_NETLINK, SOCK_DGRAM, NETLINK_KOBJECT_UEVENT));
 	t_sys(setsockopt(events, SOL_SOCKET, SO_ATTACH_FILTER, &prog, sizeof(prog)));
+	t_sys(setsockopt(events, SOL_SOCKET, SO_PASSCRED, &(int){1}, sizeof(int)));
 	fresh = t_sys(socket(AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG));
 	t_on_disturb(disturb);
 	t_ready();
@@ -79,6 +80,10 @@ int main(void)
 	len = sizeof(v);
 	t_sys(getsockopt(route, SOL_NETLINK, NETLINK_EXT_ACK, &v, &len));
 	t_check(v == 1, "NETLINK_EXT_ACK");
+	len = sizeof(v);
+	v = 0;
+	t_sys(getsockopt(events, SOL_SOCKET, SO_PASSCRED, &v, &len));
+	t_check(v == 1, "SO_PASSCRED: libudev drops what comes without a sender");
 	len = sizeof(groups);
 	t_sys(getsockopt(route, SOL_NETLINK, NETLINK_LIST_MEMBERSHIPS, groups, &len));
 	t_check(groups[0] == (RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR), "groups %#x",

@@ -5,6 +5,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/net_tstamp.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
@@ -12,6 +13,8 @@
 #include <sys/socket.h>
 
 #include "fd.h"
+
+#define STAMPS (SOF_TIMESTAMPING_SOFTWARE | SOF_TIMESTAMPING_RX_SOFTWARE)
 
 union addr {
 	struct sockaddr sa;
@@ -178,15 +181,24 @@ static void check_options(void)
 	t_check(option(client, SOL_SOCKET, SO_PRIORITY) == 3, "SO_PRIORITY");
 	t_check(option(client, SOL_SOCKET, SO_RCVBUF) == 2 * 70000, "SO_RCVBUF");
 	t_check(option(client, SOL_SOCKET, SO_TIMESTAMPNS) == 1, "SO_TIMESTAMPNS");
+	t_check(option(client, SOL_SOCKET, SO_TIMESTAMPING) == STAMPS, "SO_TIMESTAMPING");
 	t_check(option(client, IPPROTO_UDP, UDP_SEGMENT) == 1200, "UDP_SEGMENT");
 	if (family == AF_INET) {
 		t_check(option(client, IPPROTO_IP, IP_TTL) == 33, "IP_TTL");
 		t_check(option(client, IPPROTO_IP, IP_PKTINFO) == 1, "IP_PKTINFO");
 		t_check(option(client, IPPROTO_IP, IP_MULTICAST_TTL) == 5, "IP_MULTICAST_TTL");
+		t_check(option(client, IPPROTO_IP, IP_UNICAST_IF) == (int)htonl(loopback),
+			"IP_UNICAST_IF");
 	} else {
 		t_check(option(client, IPPROTO_IPV6, IPV6_UNICAST_HOPS) == 33, "hops");
 		t_check(option(client, IPPROTO_IPV6, IPV6_RECVPKTINFO) == 1, "IPV6_RECVPKTINFO");
 		t_check(option(client, IPPROTO_IPV6, IPV6_V6ONLY) == 1, "IPV6_V6ONLY");
+		t_check(option(client, IPPROTO_IPV6, IPV6_UNICAST_IF) == (int)htonl(loopback),
+			"IPV6_UNICAST_IF");
+		t_check(option(client, IPPROTO_IPV6, IPV6_DONTFRAG) == 1, "IPV6_DONTFRAG");
+		t_check(option(client, IPPROTO_IPV6, IPV6_RECVORIGDSTADDR) == 1,
+			"IPV6_RECVORIGDSTADDR");
+		t_check(option(client, IPPROTO_IPV6, IPV6_FREEBIND) == 1, "IPV6_FREEBIND");
 	}
 }
 
@@ -196,15 +208,21 @@ static void set_options(void)
 	set(client, SOL_SOCKET, SO_PRIORITY, 3);
 	set(client, SOL_SOCKET, SO_RCVBUF, 70000);
 	set(client, SOL_SOCKET, SO_TIMESTAMPNS, 1);
+	set(client, SOL_SOCKET, SO_TIMESTAMPING, STAMPS);
 	set(client, IPPROTO_UDP, UDP_SEGMENT, 1200);
 	if (family == AF_INET) {
 		set(client, IPPROTO_IP, IP_TTL, 33);
 		set(client, IPPROTO_IP, IP_PKTINFO, 1);
 		set(client, IPPROTO_IP, IP_MULTICAST_TTL, 5);
+		set(client, IPPROTO_IP, IP_UNICAST_IF, (int)htonl(loopback));
 	} else {
 		set(client, IPPROTO_IPV6, IPV6_UNICAST_HOPS, 33);
 		set(client, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
 		set(client, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+		set(client, IPPROTO_IPV6, IPV6_UNICAST_IF, (int)htonl(loopback));
+		set(client, IPPROTO_IPV6, IPV6_DONTFRAG, 1);
+		set(client, IPPROTO_IPV6, IPV6_RECVORIGDSTADDR, 1);
+		set(client, IPPROTO_IPV6, IPV6_FREEBIND, 1);
 	}
 }
 

@@ -5,6 +5,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/net_tstamp.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,16 +85,20 @@ static void expect_lost(int fd)
 	assert_int_equal(errno, EAGAIN);
 }
 
-/* A sender with all addresses. */
+/* A sender with all addresses, and timestamps of what it sends: none come of what is sent again. */
 static void test_inside(void **state)
 {
 	uint16_t to = 0, from = 0;
 	int receiver = bound("0.0.0.0", &to, 0), sender = bound("0.0.0.0", &from, 0);
+	const int stamps = SOF_TIMESTAMPING_SOFTWARE | SOF_TIMESTAMPING_TX_SOFTWARE;
 
 	send_to(sender, "127.0.0.1", to);
+	set_option(sender, SOL_SOCKET, SO_TIMESTAMPING, stamps);
 	(void)w_add(*state, receiver);
 	(void)w_add(*state, sender);
 	w_save_and_restore(*state);
+	assert_int_equal(int_option(sender, SOL_SOCKET, SO_TIMESTAMPING), stamps);
+	assert_int_equal(recv(sender, NULL, 0, MSG_ERRQUEUE | MSG_DONTWAIT), -1);
 	expect_from(receiver, "127.0.0.1", from);
 	assert_int_equal(notes, 0);
 	(void)close(receiver);

@@ -2,12 +2,14 @@
 /*
  * The table of options that are an integer, read and set alike.  An option is recorded with level and
  * name as the kernel's ABI has them, so the table may change freely.  What a fresh socket has anyway is
- * not set: some options need a privilege even to be set to what they are.
+ * not set: some options need a privilege even to be set to what they are.  IPv6 sockets have some of
+ * those of IPv4 (IP_TRANSPARENT, IP_FREEBIND) under both levels: one is enough.
  */
 #include "state/sock_options.h"
 
 #include <errno.h>
 #include <linux/filter.h>
+#include <linux/net_tstamp.h>
 #include <linux/netlink.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -21,18 +23,19 @@
 #ifndef SO_RESERVE_MEM
 #define SO_RESERVE_MEM 73
 #endif
-#define IP_MULTICAST_ALL_   49
-#define IPV6_MULTICAST_ALL_ 29
-#define IPV6_RECVFRAGSIZE_  77
-#define TCP_THIN_TIMEOUTS   16
-#define TCP_INQ_            36
-#define TCP_TX_DELAY_       37
-#define UDPLITE_SEND_CSCOV_ 10
-#define UDPLITE_RECV_CSCOV_ 11
-#define NETLINK_STRICT_CHK  12
-#define SO_TIMESTAMP_NEW_   63
-#define SO_TIMESTAMPNS_NEW_ 64
-#define SO_TXREHASH_        74
+#define IP_MULTICAST_ALL_    49
+#define IPV6_MULTICAST_ALL_  29
+#define IPV6_RECVFRAGSIZE_   77
+#define TCP_THIN_TIMEOUTS    16
+#define TCP_INQ_             36
+#define TCP_TX_DELAY_        37
+#define UDPLITE_SEND_CSCOV_  10
+#define UDPLITE_RECV_CSCOV_  11
+#define NETLINK_STRICT_CHK   12
+#define SO_TIMESTAMP_NEW_    63
+#define SO_TIMESTAMPNS_NEW_  64
+#define SO_TIMESTAMPING_NEW_ 65
+#define SO_TXREHASH_         74
 
 static const struct {
 	int level, name;
@@ -49,6 +52,10 @@ static const struct {
 	{SOL_SOCKET, SO_TIMESTAMPNS},
 	{SOL_SOCKET, SO_TIMESTAMP_NEW_},
 	{SOL_SOCKET, SO_TIMESTAMPNS_NEW_},
+	{SOL_SOCKET, SO_TIMESTAMPING},
+	{SOL_SOCKET, SO_TIMESTAMPING_NEW_}, /* behind the other, which takes it back */
+	{SOL_SOCKET, SO_PASSCRED},
+	{SOL_SOCKET, SO_PASSSEC},
 	{SOL_SOCKET, SO_RXQ_OVFL},
 	{SOL_SOCKET, SO_BUSY_POLL},
 	{SOL_SOCKET, SO_ZEROCOPY},
@@ -65,6 +72,7 @@ static const struct {
 	{IPPROTO_IP, IP_FREEBIND},
 	{IPPROTO_IP, IP_TRANSPARENT},
 	{IPPROTO_IP, IP_MINTTL},
+	{IPPROTO_IP, IP_UNICAST_IF},
 	{IPPROTO_IP, IP_MULTICAST_IF},
 	{IPPROTO_IP, IP_MULTICAST_TTL},
 	{IPPROTO_IP, IP_MULTICAST_LOOP},
@@ -78,6 +86,9 @@ static const struct {
 	{IPPROTO_IPV6, IPV6_RECVHOPLIMIT},
 	{IPPROTO_IPV6, IPV6_RECVTCLASS},
 	{IPPROTO_IPV6, IPV6_RECVFRAGSIZE_},
+	{IPPROTO_IPV6, IPV6_RECVORIGDSTADDR},
+	{IPPROTO_IPV6, IPV6_DONTFRAG},
+	{IPPROTO_IPV6, IPV6_UNICAST_IF},
 	{IPPROTO_IPV6, IPV6_MULTICAST_IF},
 	{IPPROTO_IPV6, IPV6_MULTICAST_HOPS},
 	{IPPROTO_IPV6, IPV6_MULTICAST_LOOP},
@@ -112,7 +123,12 @@ static int get(int fd, int level, int name, int *ret)
 	socklen_t len = sizeof(*ret);
 
 	*ret = 0; /* some fill in one byte */
-	return getsockopt(fd, level, name, ret, &len) < 0 ? -errno : 0;
+	if (getsockopt(fd, level, name, ret, &len) < 0)
+		return -errno;
+	/* The clock that it stands for is one of a device, and not in the integer. */
+	if (level == SOL_SOCKET && (name == SO_TIMESTAMPING || name == SO_TIMESTAMPING_NEW_))
+		*ret &= ~SOF_TIMESTAMPING_BIND_PHC;
+	return 0;
 }
 
 uint32_t ckpti_sock_options_save(int fd, struct ckpti_e_sockopt ret[CKPTI_SOCK_OPTIONS_MAX])
@@ -135,7 +151,10 @@ int ckpti_sock_options_apply(int fd, const void *array, uint32_t n, struct ckpti
 
 	for (uint32_t i = 0; i < n; i++, p += sizeof(o)) {
 		memcpy(&o, p, sizeof(o));
-		if (get(fd, o.level, o.name, &now) == 0 && now == o.value)
+		/* What this kernel does not know and was off, as SO_PASSCRED of UDP, is off. */
+		if (get(fd, o.level, o.name, &now) < 0)
+			now = 0;
+		if (now == o.value)
 			continue;
 		r = ckpti_sock_setopt(fd, o.level, o.name, o.value);
 		if (r < 0)

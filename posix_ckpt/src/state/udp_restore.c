@@ -369,6 +369,9 @@ int ckpti_udp_finish(struct ckpti_rebuild *rb, struct ckpti_redesc *d, struct ck
 		;
 	if (&rb->desc[first] == d)
 		fill_all(rb);
+	/* What was sent again may have left timestamps (SO_TIMESTAMPING). */
+	while (recv(d->fd, NULL, 0, MSG_ERRQUEUE | MSG_DONTWAIT) >= 0)
+		;
 	r = s.rec.cork ? ckpti_sock_setopt(d->fd, IPPROTO_UDP, UDP_CORK, 1) : 0;
 	if (r == 0)
 		r = ckpti_sock_set_timeout(d->fd, SO_RCVTIMEO, s.rec.rcvtimeo_us);
