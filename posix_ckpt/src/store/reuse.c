@@ -370,9 +370,10 @@ static int apply(struct reuse *u)
 	return r;
 }
 
-/* 1: done, *img is the new one; 0: it would not pay, img is as before. */
+/* 1: done, *img is the new one; 0: it would not pay, or not fit, img is as before. */
 static int reuse(struct reuse *u, struct ckpti_image *img)
 {
+	size_t nfiles = u->st->nfiles;
 	int r;
 
 	u->hasher = ckpti_hasher_new();
@@ -384,6 +385,17 @@ static int reuse(struct reuse *u, struct ckpti_image *img)
 	if (r < 0 || !worthwhile(u))
 		return r;
 	r = apply(u);
+	if (r == -ENOSPC || r == -EDQUOT) {
+		/* What stands alone is there already: that is no failure. */
+		if (u->err)
+			*u->err = (struct ckpti_err){0};
+		r = 0;
+		for (size_t i = nfiles; r == 0 && i < u->st->nfiles; i++) {
+			u->st->files[i].scratch = true;
+			r = ckpti_store_datafile_done(u->st, u->st->files[i].id, 0, u->err);
+		}
+		return r;
+	}
 	if (r < 0)
 		return r;
 	ckpti_image_free(img);
