@@ -11,21 +11,17 @@ import pathlib
 import platform
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
+from summary import summary
+
 WARM_UP = 3  # until data files are recycled
 EVERY = 100
 WAIT_S = 60
 BARS = {"stored_vs_changed": 1.1}  # with 1 MiB taken off first
-
-
-def summary(values):
-    return {"min": min(values), "median": statistics.median(values), "max": max(values),
-            "n": len(values)}
 
 
 def wait_for_line(path, line):

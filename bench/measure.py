@@ -13,11 +13,12 @@ import pathlib
 import platform
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
+
+from summary import summary
 
 WARM_UP = 2  # rounds until data files are recycled instead of created
 WAIT_S = 60
@@ -27,11 +28,6 @@ BARS = [
     ("write_recycled_vs_pwrite", 0.8, "at least"),
     ("stop_8_threads_64_mib_ms", 50.0, "at most"),
 ]
-
-
-def summary(values):
-    return {"min": min(values), "median": statistics.median(values), "max": max(values),
-            "n": len(values)}
 
 
 class Bench:

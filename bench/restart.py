@@ -9,20 +9,17 @@ import argparse
 import json
 import pathlib
 import shutil
-import statistics
 import struct
 import subprocess
 import sys
 import tempfile
 import time
 
+from summary import summary
+
 TOP = pathlib.Path(__file__).resolve().parent.parent
 ALLOWED_MS = 20
 WAIT_S = 120
-
-
-def summary(values):
-    return {"min": min(values), "median": statistics.median(values), "max": max(values), "n": len(values)}
 
 
 class Bench:

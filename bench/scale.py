@@ -12,10 +12,11 @@ import multiprocessing
 import os
 import pathlib
 import resource
-import statistics
 import subprocess
 import sys
 import time
+
+from summary import summary
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
 sys.dont_write_bytecode = True
@@ -59,10 +60,6 @@ class Agents:
     def end(self):
         self.process.stdin.close()
         self.process.wait(60)
-
-
-def summary(values):
-    return {"min": min(values), "median": statistics.median(values), "max": max(values), "n": len(values)}
 
 
 def measure(nodes, per_node, rounds):

@@ -108,11 +108,23 @@ static void ok(int r, const struct ckpti_err *err)
 	assert_int_equal(r, 0);
 }
 
+static int was_killed(pid_t pid)
+{
+	int status;
+
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (WIFSIGNALED(status)) {
+		assert_int_equal(WTERMSIG(status), SIGKILL);
+		return 1;
+	}
+	assert_int_equal(WEXITSTATUS(status), 0);
+	return 0;
+}
+
 /* A child writes generation `seed`; 1 when it was killed, 0 when it ended. */
 static int killed_in_write(const char *dir, unsigned seed, unsigned n)
 {
 	struct ckpti_err err;
-	int status;
 	pid_t pid;
 
 	pid = fork();
@@ -122,13 +134,7 @@ static int killed_in_write(const char *dir, unsigned seed, unsigned n)
 		die_at = n;
 		_exit(write_generation(dir, AGAIN, seed, 1, 1, &err) == 0 ? 0 : 3);
 	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	if (WIFSIGNALED(status)) {
-		assert_int_equal(WTERMSIG(status), SIGKILL);
-		return 1;
-	}
-	assert_int_equal(WEXITSTATUS(status), 0);
-	return 0;
+	return was_killed(pid);
 }
 
 static void test_store_first_write_killed_anywhere(void **state)
@@ -224,7 +230,6 @@ static int killed_in_sharing(const char *dir, const struct pages *p, unsigned n)
 {
 	struct ckpti_reused got;
 	struct ckpti_err err;
-	int status;
 	pid_t pid;
 
 	pid = fork();
@@ -234,13 +239,7 @@ static int killed_in_sharing(const char *dir, const struct pages *p, unsigned n)
 		die_at = n;
 		_exit(pages_write(dir, p, 2, &got, &err) == 0 ? got.reused == 0 : 3);
 	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	if (WIFSIGNALED(status)) {
-		assert_int_equal(WTERMSIG(status), SIGKILL);
-		return 1;
-	}
-	assert_int_equal(WEXITSTATUS(status), 0);
-	return 0;
+	return was_killed(pid);
 }
 
 /* The same with generations that share data files, two of which are kept: both stay whole. */

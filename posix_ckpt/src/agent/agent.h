@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/resume.h"
+
 struct ckpt_hooks; /* ckpt_hooks.h, public */
 
 #define CKPTI_AGENT_MAGIC 0x746e656761706b63ULL /* "ckpagent" */
@@ -18,7 +20,6 @@ struct ckpt_hooks; /* ckpt_hooks.h, public */
 #define CKPTI_MAX_EXCLUDE 64
 #define CKPTI_MAX_HOOKS   8
 #define CKPTI_MAX_OWN_FDS 4
-#define CKPTI_MAX_LAZY    64
 #define CKPTI_TASK_NAME   "ckpt-muster" /* a thread of ours that lives for a moment, see apart.c */
 
 /* si_code values of our signals; an application's own use of the number carries others. */
@@ -72,7 +73,7 @@ struct ckpti_agent {
 	uint64_t launch_env_len;
 	/* Inode numbers of the data files that memory is mapped from since the restart. */
 	uint32_t nlazy;
-	uint64_t lazy[CKPTI_MAX_LAZY];
+	uint64_t lazy[CKPTI_RESUME_LAZY];
 };
 
 extern struct ckpti_agent ckpti_agent;

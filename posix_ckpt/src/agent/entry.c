@@ -240,8 +240,8 @@ static void keep_launch_env(const struct ckpti_resume *r)
 static void keep_lazy(const struct ckpti_resume *r)
 {
 	ckpti_agent.nlazy = r->version < 3 ? 0 : r->nlazy;
-	if (ckpti_agent.nlazy > CKPTI_MAX_LAZY)
-		ckpti_agent.nlazy = CKPTI_MAX_LAZY;
+	if (ckpti_agent.nlazy > CKPTI_RESUME_LAZY)
+		ckpti_agent.nlazy = CKPTI_RESUME_LAZY;
 	if (ckpti_agent.nlazy)
 		memcpy(ckpti_agent.lazy, r->lazy, ckpti_agent.nlazy * sizeof(*r->lazy));
 }

@@ -102,22 +102,6 @@ int ckpti_precopy_read(int pid, const struct ckpti_runs *pieces, uint8_t *buf,
 	return 0;
 }
 
-static int write_all(int fd, const uint8_t *buf, uint64_t len, uint64_t off)
-{
-	while (len) {
-		ssize_t n = pwrite(fd, buf, len, (off_t)off);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		buf += n;
-		len -= (uint64_t)n;
-		off += (uint64_t)n;
-	}
-	return 0;
-}
-
 int ckpti_precopy_write(int fd, const struct ckpti_runs *pieces, const uint8_t *buf)
 {
 	int r = 0;
@@ -127,7 +111,7 @@ int ckpti_precopy_write(int fd, const struct ckpti_runs *pieces, const uint8_t *
 
 		while (++i < pieces->n && pieces->v[i].off == off + len)
 			len += pieces->v[i].len;
-		r = write_all(fd, buf, len, off);
+		r = ckpti_store_write_at(fd, buf, len, off);
 		buf += len;
 	}
 	return r;

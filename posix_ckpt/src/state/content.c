@@ -247,7 +247,7 @@ static int find_content(struct ckpti_rebuild *rb, uint32_t id, struct ckpti_r_co
 
 static int write_piece(struct target *t, uint64_t addr, const void *data, uint64_t len)
 {
-	return data ? ckpti_fd_pwrite(t->fd, data, len, addr) : 0;
+	return data ? ckpti_store_write_at(t->fd, data, len, addr) : 0;
 }
 
 int ckpti_content_restore(struct ckpti_rebuild *rb, uint32_t id, int fd, struct ckpti_err *err)

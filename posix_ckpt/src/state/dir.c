@@ -30,33 +30,21 @@ static int dir_save(struct ckpti_capture *cap, struct ckpti_desc *d, struct ckpt
 	struct ckpti_r_obj_path rec = {0};
 	char path[PATH_MAX];
 	const char *str[1] = {path};
-	off_t pos = 0;
 	int r;
 
-	if (!(d->oflags & O_PATH)) {
-		pos = lseek(d->fd, 0, SEEK_CUR);
-		if (pos < 0)
-			return ckpti_desc_err(d, err, -errno, "has no readable position: %s",
-					      strerror(errno));
-	}
+	r = ckpti_desc_pos(d, &rec.pos, err);
+	if (r < 0)
+		return r;
 	ckpti_obj_head(d, &rec.o);
-	rec.pos = (uint64_t)pos;
 	rec.gone = ckpti_desc_path(d, path);
 	r = ckpti_image_add(cap->img, CKPTI_R_OBJ_DIR, &rec, sizeof(rec), str, 1, NULL, 0, 0);
 	return r < 0 ? ckpti_desc_err(d, err, r, "cannot be saved: %s", strerror(-r)) : 0;
 }
 
-/* A new directory below `dir`, open and removed again. */
-static int make_removed(const char *dir, size_t len)
+static int make_and_remove(char *path)
 {
-	static const char name[] = "/.ckpt-XXXXXX";
-	char path[PATH_MAX];
 	int fd;
 
-	if (len + sizeof(name) > sizeof(path))
-		return -ENAMETOOLONG;
-	memcpy(path, dir, len);
-	memcpy(path + len, name, sizeof(name));
 	if (!mkdtemp(path))
 		return -errno;
 	fd = open(path, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
@@ -71,13 +59,7 @@ static int make_removed(const char *dir, size_t len)
 
 int ckpti_dir_make_removed(const struct ckpti_store *store, const char *path)
 {
-	const char *slash = strrchr(path, '/'), *dir;
-	int fd = slash ? make_removed(path, (size_t)(slash - path)) : -ENOENT;
-
-	if (fd >= 0)
-		return fd;
-	dir = ckpti_store_path(store);
-	return make_removed(dir, strlen(dir));
+	return ckpti_make_unnamed(store, path, make_and_remove);
 }
 
 /* The removed directory of d: descriptions of one directory stay together. */

@@ -180,7 +180,7 @@ out:
 static int epoll_restore(struct ckpti_rebuild *rb, struct ckpti_redesc *d, struct ckpti_err *err)
 {
 	struct ckpti_r_obj_epoll rec;
-	int fd, r;
+	int fd;
 
 	(void)rb;
 	if (d->fd >= 0)
@@ -190,15 +190,7 @@ static int epoll_restore(struct ckpti_rebuild *rb, struct ckpti_redesc *d, struc
 	if (fd < 0)
 		return ckpti_err(err, -errno, "cannot create an epoll descriptor: %s",
 				 strerror(errno));
-	r = ckpti_obj_apply(fd, &rec.o);
-	if (r < 0) {
-		(void)ckpti_err(err, r, "cannot set the flags of an epoll descriptor: %s",
-				strerror(-r));
-		(void)close(fd);
-		return r;
-	}
-	d->fd = fd;
-	return 0;
+	return ckpti_obj_take(d, fd, &rec.o, "an epoll descriptor", err);
 }
 
 /* Add an entry whose number is another file's by now, or nobody's: it is the file's for a moment. */

@@ -76,19 +76,10 @@ static int eventfd_restore(struct ckpti_rebuild *rb, struct ckpti_redesc *d, str
 	if (rec.count && write(fd, &rec.count, sizeof(rec.count)) != sizeof(rec.count)) {
 		r = ckpti_err(err, -errno, "cannot set an eventfd to %" PRIu64 ": %s", rec.count,
 			      strerror(errno));
-		goto out;
-	}
-	r = ckpti_obj_apply(fd, &rec.o);
-	if (r < 0) {
-		(void)ckpti_err(err, r, "cannot set the flags of an eventfd: %s", strerror(-r));
-		goto out;
-	}
-	d->fd = fd;
-	fd = -1;
-out:
-	if (fd >= 0)
 		(void)close(fd);
-	return r;
+		return r;
+	}
+	return ckpti_obj_take(d, fd, &rec.o, "an eventfd", err);
 }
 
 const struct ckpti_fd_kind ckpti_kind_eventfd = {

@@ -135,7 +135,6 @@ static int file_save(struct ckpti_capture *cap, struct ckpti_desc *d, struct ckp
 	const char *str[1] = {path};
 	uint32_t content = 0;
 	struct stat st;
-	off_t pos = 0;
 	int r;
 
 	if (ckpti_shm_of(cap, d->st.st_dev, d->st.st_ino))
@@ -144,19 +143,15 @@ static int file_save(struct ckpti_capture *cap, struct ckpti_desc *d, struct ckp
 		return ckpti_desc_err(d, err, -errno, "cannot be read: %s", strerror(errno));
 	rec.gone = ckpti_desc_path(d, path);
 	rec.policy = (uint32_t)ckpti_file_policy(cap, path);
-	if (!(d->oflags & O_PATH)) {
-		pos = lseek(d->fd, 0, SEEK_CUR);
-		if (pos < 0)
-			return ckpti_desc_err(d, err, -errno, "has no readable position: %s",
-					      strerror(errno));
-	}
+	r = ckpti_desc_pos(d, &rec.pos, err);
+	if (r < 0)
+		return r;
 	if (saves_content(cap, d, &rec, &st, path)) {
 		r = save_content(cap, d, (uint64_t)st.st_size, rec.gone, &content, err);
 		if (r < 0)
 			return r;
 	}
 	ckpti_obj_head(d, &rec.o);
-	rec.pos = (uint64_t)pos;
 	rec.size = (uint64_t)st.st_size;
 	rec.mtime_ns = (int64_t)st.st_mtim.tv_sec * NSEC + st.st_mtim.tv_nsec;
 	rec.content = content;
@@ -212,34 +207,14 @@ int ckpti_file_make_named(const struct ckpti_file *f)
 	return fd < 0 ? -errno : fd;
 }
 
-static int make_temporary(const char *dir, size_t len)
+static int make_and_unlink(char *path)
 {
-	static const char name[] = "/.ckpt-XXXXXX";
-	char path[PATH_MAX];
-	int fd;
+	int fd = mkostemp(path, O_CLOEXEC);
 
-	if (len + sizeof(name) > sizeof(path))
-		return -ENAMETOOLONG;
-	memcpy(path, dir, len);
-	memcpy(path + len, name, sizeof(name));
-	fd = mkostemp(path, O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	(void)unlink(path);
 	return fd;
-}
-
-/* An empty file without a name, for UNNAMED: on the file system where it was, if that still takes
- * files, else in the statefile directory. */
-static int make_unnamed(struct ckpti_rebuild *rb, const struct ckpti_file *f)
-{
-	const char *slash = strrchr(f->path, '/'), *dir;
-	int fd = slash ? make_temporary(f->path, (size_t)(slash - f->path)) : -ENOENT;
-
-	if (fd >= 0)
-		return fd;
-	dir = ckpti_store_path(rb->store);
-	return make_temporary(dir, strlen(dir));
 }
 
 static bool same_file(const struct ckpti_file *a, const struct ckpti_file *b)
@@ -299,7 +274,8 @@ static int remake(struct ckpti_rebuild *rb, const struct ckpti_file *f, struct c
 	bool named = f->plan == CKPTI_FILE_MAKE;
 	int fd, r;
 
-	fd = named ? ckpti_file_make_named(f) : make_unnamed(rb, f);
+	fd = named ? ckpti_file_make_named(f)
+		   : ckpti_make_unnamed(rb->store, f->path, make_and_unlink);
 	if (fd == -EEXIST)
 		return fd; /* another task of the job has just made it */
 	if (fd < 0)

@@ -204,7 +204,7 @@ static int add_numbered(int fd, const char *path, uint32_t mask, int wd)
 static int inotify_restore(struct ckpti_rebuild *rb, struct ckpti_redesc *d, struct ckpti_err *err)
 {
 	struct ckpti_r_obj_inotify rec;
-	int fd, r;
+	int fd;
 
 	(void)rb;
 	if (d->fd >= 0)
@@ -215,14 +215,7 @@ static int inotify_restore(struct ckpti_rebuild *rb, struct ckpti_redesc *d, str
 		return ckpti_err(err, -errno, "cannot create an inotify instance: %s%s",
 				 strerror(errno),
 				 errno == EMFILE ? " (fs.inotify.max_user_instances)" : "");
-	r = ckpti_obj_apply(fd, &rec.o);
-	if (r < 0) {
-		(void)close(fd);
-		return ckpti_err(err, r, "cannot set the flags of an inotify instance: %s",
-				 strerror(-r));
-	}
-	d->fd = fd;
-	return 0;
+	return ckpti_obj_take(d, fd, &rec.o, "an inotify instance", err);
 }
 
 /* The stand-ins of what is missing: their names, one behind the other, each with a NUL. */

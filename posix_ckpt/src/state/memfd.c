@@ -105,18 +105,13 @@ static int save_object(struct ckpti_capture *cap, const struct ckpti_desc *d, ui
 static int memfd_save(struct ckpti_capture *cap, struct ckpti_desc *d, struct ckpti_err *err)
 {
 	struct ckpti_r_obj_memfd rec = {0};
-	off_t pos = 0;
-	int r = 0;
+	int r;
 
-	if (!(d->oflags & O_PATH)) {
-		pos = lseek(d->fd, 0, SEEK_CUR);
-		if (pos < 0)
-			return ckpti_desc_err(d, err, -errno, "has no readable position: %s",
-					      strerror(errno));
-	}
+	r = ckpti_desc_pos(d, &rec.pos, err);
+	if (r < 0)
+		return r;
 	d->kind = &ckpti_kind_memfd;
 	ckpti_obj_head(d, &rec.o);
-	rec.pos = (uint64_t)pos;
 	rec.shm = ckpti_shm_of(cap, d->st.st_dev, d->st.st_ino);
 	if (!rec.shm)
 		r = save_object(cap, d, &rec.shm, err);
@@ -129,7 +124,7 @@ static int memfd_save(struct ckpti_capture *cap, struct ckpti_desc *d, struct ck
 static int memfd_restore(struct ckpti_rebuild *rb, struct ckpti_redesc *d, struct ckpti_err *err)
 {
 	struct ckpti_r_obj_memfd rec;
-	int fd, r = 0;
+	int fd, r;
 
 	if (d->fd >= 0)
 		return 0;
@@ -142,10 +137,7 @@ static int memfd_restore(struct ckpti_rebuild *rb, struct ckpti_redesc *d, struc
 	if (fd < 0)
 		return ckpti_err(err, fd, "cannot open shared memory %u: %s", rec.shm,
 				 strerror(-fd));
-	if (!(rec.o.oflags & O_PATH) && lseek(fd, (off_t)rec.pos, SEEK_SET) < 0)
-		r = -errno;
-	if (r == 0)
-		r = ckpti_obj_apply(fd, &rec.o);
+	r = ckpti_obj_apply_at(fd, &rec.o, rec.pos);
 	if (r < 0) {
 		(void)close(fd);
 		return ckpti_err(err, r, "cannot set up shared memory %u: %s", rec.shm,

@@ -61,7 +61,6 @@ static int proc_save(struct ckpti_capture *cap, struct ckpti_desc *d, struct ckp
 	struct ckpti_r_obj_proc rec = {0};
 	const char *str[1];
 	struct stat st;
-	off_t pos = 0;
 	int pid, r;
 
 	str[0] = split(d->link, &pid);
@@ -72,14 +71,10 @@ static int proc_save(struct ckpti_capture *cap, struct ckpti_desc *d, struct ckp
 	if (!rec.pid)
 		return ckpti_desc_err(d, err, -ENOTSUP,
 				      "belongs to a process outside the set in /proc");
-	if (!(d->oflags & O_PATH)) {
-		pos = lseek(d->fd, 0, SEEK_CUR);
-		if (pos < 0)
-			return ckpti_desc_err(d, err, -errno, "has no readable position: %s",
-					      strerror(errno));
-	}
+	r = ckpti_desc_pos(d, &rec.pos, err);
+	if (r < 0)
+		return r;
 	ckpti_obj_head(d, &rec.o);
-	rec.pos = (uint64_t)pos;
 	r = ckpti_image_add(cap->img, CKPTI_R_OBJ_PROC, &rec, sizeof(rec), str, 1, NULL, 0, 0);
 	return r < 0 ? ckpti_desc_err(d, err, r, "cannot be saved: %s", strerror(-r)) : 0;
 }
@@ -99,7 +94,7 @@ static int proc_place(struct ckpti_rebuild *rb, struct ckpti_redesc *d, struct c
 	struct ckpti_r_obj_proc rec;
 	char path[PATH_MAX];
 	const char *rest;
-	int pid, tid, fd, r = 0;
+	int pid, tid, fd, r;
 
 	CKPTI_FIXED(&d->rec, &rec);
 	pid = rb->pid_now(rb, rec.pid);
@@ -116,11 +111,7 @@ static int proc_place(struct ckpti_rebuild *rb, struct ckpti_redesc *d, struct c
 	if (fd < 0)
 		return ckpti_err_obj(err, -errno, 0, path, "cannot open '%.200s': %s", path,
 				     strerror(errno));
-	r = 0;
-	if (!(rec.o.oflags & O_PATH) && lseek(fd, (off_t)rec.pos, SEEK_SET) < 0)
-		r = -errno;
-	if (r == 0)
-		r = ckpti_obj_apply(fd, &rec.o);
+	r = ckpti_obj_apply_at(fd, &rec.o, rec.pos);
 	if (r < 0) {
 		(void)close(fd);
 		return ckpti_err_obj(err, r, 0, path, "cannot set up '%.200s': %s", path,

@@ -34,7 +34,7 @@ static int signalfd_restore(struct ckpti_rebuild *rb, struct ckpti_redesc *d, st
 {
 	struct ckpti_r_obj_signalfd rec;
 	sigset_t set;
-	int fd, r;
+	int fd;
 
 	(void)rb;
 	if (d->fd >= 0)
@@ -46,14 +46,7 @@ static int signalfd_restore(struct ckpti_rebuild *rb, struct ckpti_redesc *d, st
 	fd = signalfd(-1, &set, SFD_CLOEXEC);
 	if (fd < 0)
 		return ckpti_err(err, -errno, "cannot create a signalfd: %s", strerror(errno));
-	r = ckpti_obj_apply(fd, &rec.o);
-	if (r < 0) {
-		(void)ckpti_err(err, r, "cannot set the flags of a signalfd: %s", strerror(-r));
-		(void)close(fd);
-		return r;
-	}
-	d->fd = fd;
-	return 0;
+	return ckpti_obj_take(d, fd, &rec.o, "a signalfd", err);
 }
 
 const struct ckpti_fd_kind ckpti_kind_signalfd = {

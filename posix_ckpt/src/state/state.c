@@ -143,6 +143,26 @@ int ckpti_obj_apply(int fd, const struct ckpti_obj *o)
 	return 0;
 }
 
+int ckpti_obj_apply_at(int fd, const struct ckpti_obj *o, uint64_t pos)
+{
+	if (!(o->oflags & O_PATH) && lseek(fd, (off_t)pos, SEEK_SET) < 0)
+		return -errno;
+	return ckpti_obj_apply(fd, o);
+}
+
+int ckpti_obj_take(struct ckpti_redesc *d, int fd, const struct ckpti_obj *o, const char *what,
+		   struct ckpti_err *err)
+{
+	int r = ckpti_obj_apply(fd, o);
+
+	if (r < 0) {
+		(void)close(fd);
+		return ckpti_err(err, r, "cannot set the flags of %s: %s", what, strerror(-r));
+	}
+	d->fd = fd;
+	return 0;
+}
+
 int ckpti_obj_attach(struct ckpti_rebuild *rb, struct ckpti_redesc *d, int pid,
 		     struct ckpti_err *err)
 {
@@ -213,6 +233,29 @@ const char *ckpti_relocate(const struct ckpti_rebuild *rb, const char *path, cha
 	return n < PATH_MAX ? out : ""; /* nobody can open "": better than a file nobody named */
 }
 
+static int make_below(const char *dir, size_t len, int (*make)(char *))
+{
+	static const char name[] = "/.ckpt-XXXXXX";
+	char path[PATH_MAX];
+
+	if (len + sizeof(name) > sizeof(path))
+		return -ENAMETOOLONG;
+	memcpy(path, dir, len);
+	memcpy(path + len, name, sizeof(name));
+	return make(path);
+}
+
+int ckpti_make_unnamed(const struct ckpti_store *store, const char *path, int (*make)(char *))
+{
+	const char *slash = strrchr(path, '/'), *dir;
+	int fd = slash ? make_below(path, (size_t)(slash - path), make) : -ENOENT;
+
+	if (fd >= 0)
+		return fd;
+	dir = ckpti_store_path(store);
+	return make_below(dir, strlen(dir), make);
+}
+
 int ckpti_make_parents(const char *path)
 {
 	char dir[PATH_MAX];
@@ -227,6 +270,17 @@ int ckpti_make_parents(const char *path)
 			return -errno;
 		*p = '/';
 	}
+	return 0;
+}
+
+int ckpti_desc_pos(const struct ckpti_desc *d, uint64_t *ret, struct ckpti_err *err)
+{
+	off_t pos = d->oflags & O_PATH ? 0 : lseek(d->fd, 0, SEEK_CUR);
+
+	if (pos < 0)
+		return ckpti_desc_err(d, err, -errno, "has no readable position: %s",
+				      strerror(errno));
+	*ret = (uint64_t)pos;
 	return 0;
 }
 
@@ -268,24 +322,6 @@ int ckpti_fd_reopen(int fd, int flags)
 	return r < 0 ? -errno : r;
 }
 
-int ckpti_fd_pwrite(int fd, const void *buf, size_t len, uint64_t off)
-{
-	const char *p = buf;
-
-	while (len > 0) {
-		ssize_t n = pwrite(fd, p, len, (off_t)off);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		p += n;
-		len -= (size_t)n;
-		off += (uint64_t)n;
-	}
-	return 0;
-}
-
 /* Copy through memory.  A short file is -EIO: the caller has seen its size. */
 static int copy_buffered(int in, uint64_t from, int out, uint64_t to, uint64_t len)
 {
@@ -304,7 +340,7 @@ static int copy_buffered(int in, uint64_t from, int out, uint64_t to, uint64_t l
 			r = n < 0 ? -errno : -EIO;
 			goto out;
 		}
-		r = ckpti_fd_pwrite(out, buf, (size_t)n, to);
+		r = ckpti_store_write_at(out, buf, (size_t)n, to);
 		if (r < 0)
 			goto out;
 		from += (uint64_t)n;

@@ -131,6 +131,11 @@ const struct ckpti_fd_kind *ckpti_fd_kind_by_type(uint32_t rec_type);
 /* Helpers for the rows. */
 void ckpti_obj_head(const struct ckpti_desc *d, struct ckpti_obj *ret); /* id, oflags, owner … */
 int ckpti_obj_apply(int fd, const struct ckpti_obj *o);                 /* F_SETFL, F_SETSIG */
+/* ckpti_obj_apply() at this place in the file. */
+int ckpti_obj_apply_at(int fd, const struct ckpti_obj *o, uint64_t pos);
+/* A new description becomes that of d, or is closed; `what` is for the message: "an eventfd". */
+int ckpti_obj_take(struct ckpti_redesc *d, int fd, const struct ckpti_obj *o, const char *what,
+		   struct ckpti_err *err);
 /* `attach` of rows that need no more than F_SETOWN_EX, which only the owning process may do. */
 int ckpti_obj_attach(struct ckpti_rebuild *rb, struct ckpti_redesc *d, int pid,
 		     struct ckpti_err *err);

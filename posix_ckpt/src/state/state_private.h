@@ -26,6 +26,8 @@ bool ckpti_oflags_write(uint32_t oflags);
 /* Which of 0, 1, 2 of the restarting command can stand for d, whose other end is outside the set?
  * -1 when none. */
 int ckpti_stdio_number(const struct ckpti_capture *cap, const struct ckpti_desc *d);
+/* Where d stands in its file; 0 of a mere name (O_PATH). */
+int ckpti_desc_pos(const struct ckpti_desc *d, uint64_t *ret, struct ckpti_err *err);
 /* Id of the SHM record for an inode, 0 when there is none. */
 uint32_t ckpti_shm_of(const struct ckpti_capture *cap, uint64_t dev, uint64_t ino);
 /* Save bytes [0, size) of fd as extents of `owner`; fd's offset stays where it is, holes are left
@@ -37,12 +39,13 @@ int ckpti_extents_save(struct ckpti_capture *cap, int fd, uint64_t size, uint32_
 
 /* A description of its own for the file behind fd.  New fd or -errno. */
 int ckpti_fd_reopen(int fd, int flags);
+/* What `make` makes of a template for mkstemp(3), without a name: on the file system of `path`, if that
+ * still takes files, else in the statefile directory.  New fd or -errno. */
+int ckpti_make_unnamed(const struct ckpti_store *store, const char *path, int (*make)(char *));
 /* Is the file in memory?  Its content does not survive a reboot, so no limit applies. */
 bool ckpti_fd_volatile(int fd);
 /* Copy len bytes from in at `from` to out at `to`; neither offset moves. */
 int ckpti_fd_copy(int in, uint64_t from, int out, uint64_t to, uint64_t len);
-/* pwrite() all of it.  0 or -errno. */
-int ckpti_fd_pwrite(int fd, const void *buf, size_t len, uint64_t off);
 /* Keep what the open file at `path` holds beside it as .ckpt-old.GENERATION before it is overwritten. */
 int ckpti_file_keep(struct ckpti_rebuild *rb, const char *path, int fd, const struct stat *st,
 		    struct ckpti_err *err);

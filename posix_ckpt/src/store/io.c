@@ -27,6 +27,24 @@ int ckpti_store_write_all(int fd, const void *buf, size_t len)
 	return 0;
 }
 
+int ckpti_store_write_at(int fd, const void *buf, size_t len, uint64_t off)
+{
+	const char *p = buf;
+	ssize_t n;
+
+	while (len > 0) {
+		n = pwrite(fd, p, len, (off_t)off);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		p += n;
+		off += (uint64_t)n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
 int ckpti_store_read_at(int fd, void *buf, size_t len, uint64_t off)
 {
 	char *p = buf;

@@ -257,20 +257,11 @@ struct mover {
 
 static int flush(struct mover *m)
 {
-	size_t done = 0;
+	int r = ckpti_store_write_at(m->fd, m->buf, m->fill, m->off);
 
-	while (done < m->fill) {
-		ssize_t n = pwrite(m->fd, m->buf + done, m->fill - done, (off_t)(m->off + done));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		done += (size_t)n;
-	}
 	m->off += m->fill;
 	m->fill = 0;
-	return 0;
+	return r;
 }
 
 /* Move the bytes of e, and let it point to where they are then. */

@@ -115,6 +115,9 @@ int ckpti_store_verify(struct ckpti_store *st, const struct ckpti_image *img,
 /* Has path the name of a data file; with beside, does it lie in a statefile directory? */
 bool ckpti_store_is_data(const char *path, bool beside);
 
+/* Whole writes: pwrite() until all is written.  0 or -errno. */
+int ckpti_store_write_at(int fd, const void *buf, size_t len, uint64_t off);
+
 /* Remove a statefile directory: only if it carries our files and belongs to the caller.  Foreign
  * files inside are left and make it fail with -ENOTEMPTY after ours are gone. */
 int ckpti_store_remove(const char *path, struct ckpti_err *err);
