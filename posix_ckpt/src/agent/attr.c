@@ -60,7 +60,6 @@ static int usable(const struct agent_policy *p, uint64_t *nodes)
 /* Mappings with a policy of their own; text is that of /proc/self/maps. */
 static void save_areas(const char *text)
 {
-	agent_state.nareas = 0;
 	for (const char *p = text; *p;) {
 		struct agent_area *last = NULL, *a;
 		uint64_t start = agent_hex(&p), end;
@@ -152,6 +151,8 @@ void agent_attr_save(char *scratch, size_t size)
 {
 	long r;
 
+	/* Not those of the checkpoint before. */
+	agent_state.nareas = 0;
 	if (agent_slurp("/proc/self/maps", scratch, size) > 0)
 		save_areas(scratch);
 	if (agent_slurp(FILTER, agent_state.dump_filter, sizeof(agent_state.dump_filter)) <= 0)
