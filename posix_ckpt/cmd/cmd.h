@@ -52,6 +52,7 @@ struct ckpti_cmd_opts {
 	unsigned timeout_ms;
 	enum ckpti_policy policy;
 	enum ckpti_precopy_mode precopy;
+	bool precopy_given;
 	uint64_t copy_limit;
 	bool full; /* --incremental=off */
 	uint64_t *hold;

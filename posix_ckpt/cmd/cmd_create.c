@@ -31,6 +31,27 @@ static bool ends_targets(const struct ckpti_cmd_opts *o, const struct ckpti_attr
 	return compat && strcmp(compat, "irix") == 0;
 }
 
+/* CKPT_PRECOPY is for checkpoints that others ask for, as of a step of Slurm; --precopy beats it. */
+static int choose_precopy(const struct ckpti_cmd_opts *o, enum ckpti_precopy_mode *ret,
+			  struct ckpti_err *err)
+{
+	static const char *const words[] = {[CKPTI_PRECOPY_OFF] = "off",
+					    [CKPTI_PRECOPY_ON] = "on",
+					    [CKPTI_PRECOPY_AUTO] = "auto"};
+	const char *word = getenv("CKPT_PRECOPY");
+
+	*ret = o->precopy;
+	if (o->precopy_given || !word || !*word)
+		return 0;
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (strcmp(word, words[i]) == 0) {
+			*ret = (enum ckpti_precopy_mode)i;
+			return 0;
+		}
+	}
+	return ckpti_err(err, -EINVAL, "CKPT_PRECOPY is '%.64s': off, on or auto is needed", word);
+}
+
 /* The rules of the command line come first: the first that matches counts. */
 static int join_rules(const struct ckpti_cmd_opts *o, const struct ckpti_attr_choice *c,
 		      struct ckpti_file_rule **ret, size_t *ret_n)
@@ -155,7 +176,6 @@ int ckpti_cmd_create(const struct ckpti_cmd_opts *o)
 				       .timeout_ms = o->timeout_ms,
 				       .policy = o->policy,
 				       .copy_limit = o->copy_limit,
-				       .precopy = o->precopy,
 				       .hold = o->hold,
 				       .nhold = o->nhold,
 				       .pins = o->pins,
@@ -174,6 +194,9 @@ int ckpti_cmd_create(const struct ckpti_cmd_opts *o)
 	bool job = false, mpirun = false;
 	int r;
 
+	r = choose_precopy(o, &req.precopy, &err);
+	if (r < 0)
+		goto out;
 	r = ckpti_attr_load(&attr, &err);
 	if (r < 0)
 		goto out;

@@ -187,8 +187,6 @@ static void parse_relocation(struct argp_state *st, struct ckpti_cmd_opts *o, ch
 }
 
 /* Position of arg in a list of words separated by spaces. */
-#define PRECOPY_WORDS "off on auto"
-
 static int parse_word(struct argp_state *st, const char *what, const char *arg, const char *words)
 {
 	size_t len = strlen(arg);
@@ -321,7 +319,8 @@ static void parse_value(struct argp_state *st, struct ckpti_cmd_opts *o, int key
 		break;
 	case KEY_PRECOPY:
 		o->precopy =
-			(enum ckpti_precopy_mode)parse_word(st, "--precopy", arg, PRECOPY_WORDS);
+			(enum ckpti_precopy_mode)parse_word(st, "--precopy", arg, "off on auto");
+		o->precopy_given = true;
 		break;
 	case KEY_NOINJECT:
 		o->prepared_only = true;
@@ -490,17 +489,6 @@ static void build_options(struct argp_option *ao)
 	*ao = (struct argp_option){.name = NULL};
 }
 
-/* For checkpoints that others ask for, as a step of Slurm. */
-static enum ckpti_precopy_mode precopy_of_environment(void)
-{
-	const char *word = getenv("CKPT_PRECOPY");
-
-	return !word                       ? CKPTI_PRECOPY_OFF
-	       : strcmp(word, "on") == 0   ? CKPTI_PRECOPY_ON
-	       : strcmp(word, "auto") == 0 ? CKPTI_PRECOPY_AUTO
-					   : CKPTI_PRECOPY_OFF;
-}
-
 static void build_usage(char *buf, size_t size)
 {
 	size_t used = 0;
@@ -528,7 +516,6 @@ void ckpti_opts_parse(int argc, char **argv, struct ckpti_cmd_opts *ret)
 	argp_err_exit_status = CKPTI_EXIT_USAGE;
 	*ret = (struct ckpti_cmd_opts){
 		.result_fd = CKPTI_RESULT_NONE, .ready_fd = -1, .drive_fd = -1};
-	ret->precopy = precopy_of_environment();
 	build_options(options);
 	build_usage(usage, sizeof(usage));
 

@@ -10,7 +10,7 @@ setup()
 {
 	[ -x "${CPR:-}" ] || { echo "CPR does not name the program" >&2; return 1; }
 	# Attribute file and compatibility switches of whoever runs the tests must not matter.
-	unset CPR_FILE CPR_COMPAT CKPT_RESTART CKPT_LAUNCHER CKPT_SET CKPT_DIR LD_PRELOAD POSIXLY_CORRECT
+	unset CPR_FILE CPR_COMPAT CKPT_PRECOPY CKPT_RESTART CKPT_LAUNCHER CKPT_SET CKPT_DIR LD_PRELOAD POSIXLY_CORRECT
 	export HOME=$BATS_TEST_TMPDIR
 	cd "$BATS_TEST_TMPDIR" || return 1
 }
@@ -82,6 +82,12 @@ usage_error()
 	usage_error "--timeout" -c d -p 1 --timeout soon
 	usage_error "--policy" -c d -p 1 --policy hurry
 	usage_error "--copy-limit" -c d -p 1 --copy-limit 1X
+	usage_error "--precopy 'x': one of off on auto is needed" -c d -p 1 --precopy=x
+	usage_error "'--precopy' requires an argument" -c d -p 1 --precopy
+	usage_error "--precopy does not go with -r" -r d --precopy on
+	usage_error "--incremental 'x': one of auto off is needed" -c d -p 1 --incremental=x
+	usage_error "--incremental does not go with run" run --incremental off true
+	usage_error "'--lazy' doesn't allow an argument" -r d --lazy=x
 	usage_error "GLOB=ACTION" -c d -p 1 --file-policy x=shred
 	usage_error "OLD=NEW" -r d --relocate a=b
 	usage_error "--ids" -r d --ids some
@@ -188,6 +194,24 @@ usage_error()
 	[ "$status" -eq 1 ]
 	[[ $output == *"/.cpr:2:9: "* ]]
 	[ ! -e d ]
+}
+
+@test "CKPT_PRECOPY is checked as --precopy is, which beats it" {
+	sleep 60 3>&- &
+	pid=$!
+	for word in x ON "off "; do
+		CKPT_PRECOPY=$word run "$CPR" -c d -p "$pid"
+		[ "$status" -eq 1 ]
+		[ "$output" = "cpr: create: CKPT_PRECOPY is '$word': off, on or auto is needed" ]
+		[ ! -e d ]
+	done
+	for word in "" off on auto; do
+		CKPT_PRECOPY=$word run "$CPR" -c d -p "$pid" --dry-run
+		[[ $output != *CKPT_PRECOPY* ]]
+	done
+	CKPT_PRECOPY=x run "$CPR" -c d -p "$pid" --dry-run --precopy off
+	[[ $output != *CKPT_PRECOPY* ]]
+	kill "$pid"
 }
 
 @test "run: exit status, arguments and environment are those of the command" {
