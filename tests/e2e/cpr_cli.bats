@@ -214,6 +214,23 @@ usage_error()
 	kill "$pid"
 }
 
+@test "what --json prints is described" {
+	# Without descriptors of bats or of whoever has started it.
+	bash -c 'for fd in /proc/$$/fd/*; do fd=${fd##*/}; ((fd < 3)) || eval "exec $fd>&-"; done
+		exec "$CPR" run sleep 60' </dev/null >/dev/null 2>&1 &
+	pid=$!
+	until [ "$(cat "/proc/$pid/comm")" = sleep ]; do sleep 0.1; done
+	page=$BATS_TEST_DIRNAME/../../docs/man/cpr.1.scd
+	run "$CPR" -c d -p "$pid" --json
+	kill "$pid"
+	echo "status $status: $output"
+	[ "$status" -eq 0 ]
+	for key in $(grep -o '"[a-z_]*":' <<<"$output" | tr -d '":'); do
+		echo "$key"
+		grep -qF "*$key*" "$page"
+	done
+}
+
 @test "run: exit status, arguments and environment are those of the command" {
 	run "$CPR" run sh -c 'echo "$LD_PRELOAD|$CKPT_SET|$1"; exit 5' sh -x
 	[ "$status" -eq 5 ]
