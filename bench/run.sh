@@ -7,28 +7,34 @@
 # these measurements of measure.py and nothing else.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-size=usual publish=() where=() only=()
+size=usual publish=() where=() only=() look=0
+
+usage_error() {
+	echo "bench: $1; usage: [--quick|--all] [--publish] [--dir DIR] [--only NAME]..." >&2
+	exit 2
+}
 
 while [[ $# -gt 0 ]]; do
 	case $1 in
+	--check-options) look=1 ;; # and nothing else
 	--quick) size=quick ;;
 	--all) size=all ;;
 	--publish) publish=(--publish) ;;
 	--dir)
-		where=(--dir "${2:?bench: --dir needs a directory}")
+		[[ -n ${2-} ]] || usage_error "--dir needs a directory"
+		where=(--dir "$2")
 		shift
 		;;
 	--only)
-		only+=(--only "${2:?bench: --only needs a name}")
+		[[ -n ${2-} ]] || usage_error "--only needs a name"
+		only+=(--only "$2")
 		shift
 		;;
-	*)
-		sed -n '3,8s/^# //p' "$0" >&2
-		exit 2
-		;;
+	*) usage_error "'$1' is no option" ;;
 	esac
 	shift
 done
+((look == 0)) || exit 0
 cpr=$(command -v cpr) || {
 	echo "bench: no cpr in PATH; use ./quickstart bench" >&2
 	exit 1

@@ -231,6 +231,23 @@ usage_error()
 	done
 }
 
+@test "quickstart bench looks at its options before it installs or builds" {
+	mkdir bin
+	printf '#!/bin/sh\ntouch "%s/called"\nexit 1\n' "$PWD" >bin/cmake
+	chmod +x bin/cmake
+	cp bin/cmake bin/dpkg-query
+	cp bin/cmake bin/apt-get
+	for args in --nonsense nonsense --dir "--quick --only"; do
+		# shellcheck disable=SC2086 # split on purpose
+		PATH=$PWD/bin:$PATH run "$BATS_TEST_DIRNAME/../../quickstart" bench $args
+		echo "$args: status $status: $output"
+		[ "$status" -eq 2 ]
+		[[ $output == "bench: "* ]]
+		[ "${#lines[@]}" -eq 1 ]
+		[ ! -e called ]
+	done
+}
+
 @test "run: exit status, arguments and environment are those of the command" {
 	run "$CPR" run sh -c 'echo "$LD_PRELOAD|$CKPT_SET|$1"; exit 5' sh -x
 	[ "$status" -eq 5 ]
