@@ -3,7 +3,7 @@
 # rsync between three processes of its own, again and again, over a tree that changes in between.
 set -eu
 read -r state <seed
-mkdir from
+mkdir -p from
 exec 3>progress
 for ((step = 0; step < 40; step++)); do
 	for ((i = 0; i < 20; i++)); do

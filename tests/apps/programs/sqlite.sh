@@ -9,6 +9,7 @@ exec 3>progress
 		.bail on
 		PRAGMA page_size = 1024;
 		PRAGMA cache_size = 16;
+		DROP TABLE IF EXISTS entry;
 		CREATE TABLE entry (id INTEGER PRIMARY KEY, amount INTEGER, text TEXT);
 		CREATE TEMP TABLE seed AS SELECT CAST(CAST(readfile('seed') AS TEXT) AS INTEGER) AS n;
 		WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 2000)
