@@ -2,10 +2,10 @@
 /*
  * usage: cut_sits CALL [huge]
  *
- * All ranks send messages of 1 byte to 4 MiB (huge: 64 MiB) to all others, which nobody receives yet; one is matched
- * (MPI_Mprobe) and not received.  Then rank 0 sits in CALL until the others do their part, which they do
- * when there is a file "go" (or half a second after "ready", for collective calls).  At last everything
- * is received and each byte looked at.
+ * All ranks send messages of 1 byte to 4 MiB (huge: 64 MiB) to all others, which nobody receives yet, some of them with
+ * one tag, so that they must stay in order; one is matched (MPI_Mprobe) and not received.  Then rank 0 sits in CALL
+ * until the others do their part, which they do when there is a file "go" (or half a second after "ready", for
+ * collective calls).  At last everything is received and each byte looked at.
  */
 #include <mpi.h>
 #include <stdio.h>
@@ -15,6 +15,8 @@
 
 #define SIZES 8
 #define LONG  (1 << 20)
+#define ALIKE 4  /* messages with the tag TAG */
+#define TAG   40 /* and those above it, for their content */
 
 static const int sizes[SIZES] = {1, 100, 4000, 5000, 70000, 1 << 20, 4 << 20, 64 << 20};
 static int nsizes = SIZES - 1;
@@ -200,14 +202,20 @@ int main(int argc, char **argv)
 	MPI_Init(&argc, &argv);
 	MPI_Comm_rank(MPI_COMM_WORLD, &rank);
 	MPI_Comm_size(MPI_COMM_WORLD, &size);
-	request = calloc((size_t)(size * SIZES), sizeof(MPI_Request));
-	sent = calloc((size_t)(size * SIZES), sizeof(*sent));
-	for (int to = 0; to < size; to++)
+	request = calloc((size_t)(size * (SIZES + ALIKE)), sizeof(MPI_Request));
+	sent = calloc((size_t)(size * (SIZES + ALIKE)), sizeof(*sent));
+	for (int to = 0; to < size; to++) {
 		for (int i = 0; to != rank && i < nsizes; i++) {
 			sent[n] = message(rank, to, i, sizes[i]);
 			MPI_Isend(sent[n], sizes[i], MPI_BYTE, to, i, MPI_COMM_WORLD, &request[n]);
 			n++;
 		}
+		for (int i = 0; to != rank && i < ALIKE; i++) {
+			sent[n] = message(rank, to, TAG + i, 2000);
+			MPI_Isend(sent[n], 2000, MPI_BYTE, to, TAG, MPI_COMM_WORLD, &request[n]);
+			n++;
+		}
+	}
 	MPI_Mprobe(MPI_ANY_SOURCE, 5, MPI_COMM_WORLD, &message_of, &status);
 	matched = status.MPI_SOURCE;
 	ready();
@@ -228,6 +236,11 @@ int main(int argc, char **argv)
 			MPI_Get_count(&status, MPI_BYTE, &count);
 			check(count == sizes[i], "a length");
 			look(buf, status.MPI_SOURCE, i, count);
+		}
+	for (int from = 0; from < size; from++)
+		for (int i = 0; from != rank && i < ALIKE; i++) {
+			MPI_Recv(buf, 2000, MPI_BYTE, from, TAG, MPI_COMM_WORLD, &status);
+			look(buf, from, TAG + i, 2000);
 		}
 	MPI_Waitall(n, request, MPI_STATUSES_IGNORE);
 	for (int i = 0; i < n; i++)
