@@ -70,7 +70,8 @@ static void expect_from(int fd, const char *ip, uint16_t port)
 	socklen_t len = sizeof(in);
 	char buf[8];
 
-	assert_int_equal(recvfrom(fd, buf, sizeof(buf), 0, (struct sockaddr *)&in, &len), 4);
+	assert_int_equal(recvfrom(fd, buf, sizeof(buf), MSG_DONTWAIT, (struct sockaddr *)&in, &len),
+			 4);
 	assert_memory_equal(buf, "text", 4);
 	assert_int_equal(in.sin_addr.s_addr, inet_addr(ip));
 	assert_int_equal(in.sin_port, port);
@@ -100,6 +101,31 @@ static void test_inside(void **state)
 	assert_int_equal(int_option(sender, SOL_SOCKET, SO_TIMESTAMPING), stamps);
 	assert_int_equal(recv(sender, NULL, 0, MSG_ERRQUEUE | MSG_DONTWAIT), -1);
 	expect_from(receiver, "127.0.0.1", from);
+	assert_int_equal(notes, 0);
+	(void)close(receiver);
+	(void)close(sender);
+}
+
+/* One without content is a datagram like others. */
+static void test_empty(void **state)
+{
+	static const size_t len[] = {0, 4, 0, 0, 2, 0};
+	uint16_t to = 0, from = 0;
+	int receiver = bound("127.0.0.1", &to, 0), sender = bound("127.0.0.1", &from, 0);
+	struct sockaddr_in in = {
+		.sin_family = AF_INET, .sin_port = to, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	char buf[8];
+
+	for (size_t i = 0; i < 6; i++)
+		assert_int_equal(sendto(sender, "text", len[i], 0, (struct sockaddr *)&in,
+					sizeof(in)),
+				 len[i]);
+	(void)w_add(*state, receiver);
+	(void)w_add(*state, sender);
+	w_save_and_restore(*state);
+	for (size_t i = 0; i < 6; i++)
+		assert_int_equal(recv(receiver, buf, sizeof(buf), MSG_DONTWAIT), len[i]);
+	assert_int_equal(recv(receiver, buf, sizeof(buf), MSG_DONTWAIT), -1);
 	assert_int_equal(notes, 0);
 	(void)close(receiver);
 	(void)close(sender);
@@ -162,7 +188,8 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, udp_setup, w_teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_inside),        T(test_foreign), T(test_foreign_to_one_address),
+		T(test_inside),        T(test_empty),
+		T(test_foreign),       T(test_foreign_to_one_address),
 		T(test_other_address), T(test_group),
 	};
 
