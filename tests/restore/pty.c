@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Pseudo-terminals with both ends in the set: settings, size, modes, what is unread in both directions
- * line by line, ends that are closed, never opened or hung up, output that the user has stopped; and a
- * session with its controlling terminal, whose foreground group gets the interrupt key.
+ * line by line, echoes, ends that are closed, never opened or hung up, output that the user or the
+ * program has stopped, stopped input; and a session with its controlling terminal, whose foreground
+ * group gets the interrupt key.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,11 +18,21 @@
 #define EOL   '#'
 #define NOISE 3000
 
+#define OTHER 010000 /* BOTHER: the speed is in a field of its own */
+#define SPEED 12345
+
+/* As the kernel has it: glibc knows only the usual speeds. */
+struct termios2 {
+	tcflag_t c_iflag, c_oflag, c_cflag, c_lflag;
+	cc_t c_line, c_cc[19];
+	speed_t c_ispeed, c_ospeed;
+};
+
 struct pair {
 	int master, slave;
 };
 
-static struct pair lines, raw, shut, unopened, hung, held, session;
+static struct pair lines, raw, echoed, shut, unopened, hung, held, called, held_in, session;
 static char noise[NOISE];
 static int plain; /* a descriptor that is not closed by exec */
 
@@ -44,7 +55,9 @@ static void set(int fd, tcflag_t iflag, tcflag_t lflag)
 	t_sys(tcgetattr(fd, &t));
 	t.c_iflag = iflag;
 	t.c_lflag = lflag;
+	t.c_cflag |= CLOCAL;
 	t.c_cc[VEOL] = EOL;
+	t_sys(cfsetspeed(&t, B9600));
 	t_sys(tcsetattr(fd, TCSANOW, &t));
 }
 
@@ -92,10 +105,11 @@ static void make_lines(void)
 	lines = open_pair(1);
 	set(lines.slave, ICRNL | IXON, ICANON | ISIG | IEXTEN);
 	t_sys(ioctl(lines.master, TIOCSWINSZ, &size));
-	t_sys(fchmod(lines.slave, 0600));
+	t_sys(fchmod(lines.slave, 0640)); /* as no new one has it */
 	plain = t_sys(dup(lines.slave));
 	PUTS(lines.slave, "said\n");
-	PUTS(lines.master, "first\rsec\026\nond\nby eol#an end\004\004\n\026\003quoted\r\nun");
+	PUTS(lines.master,
+	     "first\rsec\026\nond\nby eol#an end\004\004\n\026\003\026\177quoted\r\nun");
 }
 
 static void check_lines(void)
@@ -112,7 +126,7 @@ static void check_lines(void)
 	EXPECT(lines.slave, "line without an end", "an end");
 	EXPECT(lines.slave, "end of file", "");
 	EXPECT(lines.slave, "empty line", "\n");
-	EXPECT(lines.slave, "line with an interrupt character", "\003quoted\n");
+	EXPECT(lines.slave, "line with control characters", "\003\177quoted\n");
 	EXPECT(lines.slave, "empty line", "\n");
 	nothing(lines.slave, "lines");
 	/* The user can still change what has not been sent. */
@@ -122,12 +136,14 @@ static void check_lines(void)
 	t_check(t.c_iflag == (ICRNL | IXON) && t.c_lflag == (ICANON | ISIG | IEXTEN) &&
 			t.c_cc[VEOL] == EOL && t.c_cc[VINTR] == 3 && (t.c_oflag & OPOST),
 		"settings differ: %#x %#x %#x", t.c_iflag, t.c_oflag, t.c_lflag);
+	t_check((t.c_cflag & CLOCAL) && cfgetispeed(&t) == B9600 && cfgetospeed(&t) == B9600,
+		"settings of the line differ: %#x", t.c_cflag);
 	t_sys(ioctl(lines.slave, TIOCGWINSZ, &size));
 	t_check(size.ws_row == 33 && size.ws_col == 77 && size.ws_xpixel == 5 &&
 			size.ws_ypixel == 6,
 		"size is %dx%d", size.ws_row, size.ws_col);
 	t_sys(fstat(lines.slave, &st));
-	t_check((st.st_mode & 0777) == 0600, "mode is %o", st.st_mode & 0777);
+	t_check((st.st_mode & 0777) == 0640, "mode is %o", st.st_mode & 0777);
 	t_check(fcntl(plain, F_GETFD) == 0 && fcntl(lines.slave, F_GETFD) == FD_CLOEXEC,
 		"flags of descriptors differ");
 	t_check(fcntl(lines.slave, F_GETFL) & O_NONBLOCK, "the slave blocks");
@@ -136,8 +152,44 @@ static void check_lines(void)
 		"the slave has no name");
 }
 
+/* What has been typed is seen once. */
+static void make_echoed(void)
+{
+	echoed = open_pair(1);
+	set(echoed.slave, ICRNL, ICANON | ECHO | ISIG | IEXTEN);
+	PUTS(echoed.master, "seen\r");
+}
+
+static void check_echoed(void)
+{
+	EXPECT(echoed.master, "echo", "seen\r\n");
+	nothing(echoed.master, "echo");
+	EXPECT(echoed.slave, "line with an echo", "seen\n");
+	nothing(echoed.slave, "lines with an echo");
+	PUTS(echoed.master, "more\r");
+	EXPECT(echoed.slave, "one more line", "more\n");
+	EXPECT(echoed.master, "its echo", "more\r\n");
+}
+
+static int is_exclusive(int fd)
+{
+	int on = -1;
+
+	t_sys(ioctl(fd, TIOCGEXCL, &on));
+	return on;
+}
+
+static struct termios2 kernel_settings(int fd)
+{
+	struct termios2 t;
+
+	t_sys(ioctl(fd, TCGETS2, &t));
+	return t;
+}
+
 static void make_raw(void)
 {
+	struct termios2 unusual;
 	struct termios t;
 	int on = 1;
 
@@ -149,8 +201,14 @@ static void make_raw(void)
 	t_sys(tcgetattr(raw.slave, &t));
 	t.c_oflag = 0;
 	t_sys(tcsetattr(raw.slave, TCSANOW, &t));
+	unusual = kernel_settings(raw.slave);
+	unusual.c_cflag = (unusual.c_cflag & ~(tcflag_t)CBAUD) | OTHER;
+	unusual.c_ispeed = unusual.c_ospeed = SPEED;
+	t_sys(ioctl(raw.slave, TCSETS2, &unusual));
 	put(raw.slave, noise, sizeof(noise) / 2);
 	t_sys(ioctl(raw.master, TIOCPKT, &on));
+	t_sys(ioctl(raw.master, TIOCEXCL));
+	t_sys(ioctl(raw.slave, TIOCEXCL));
 }
 
 static void check_raw(void)
@@ -163,6 +221,12 @@ static void check_raw(void)
 	expect(raw.master, "packet", packet, sizeof(packet));
 	t_sys(tcflush(raw.slave, TCIFLUSH));
 	expect(raw.master, "packet with a status", "\001", 1);
+	t_check(kernel_settings(raw.slave).c_ospeed == SPEED, "the speed is %u",
+		kernel_settings(raw.slave).c_ospeed);
+	t_check(is_exclusive(raw.master) == 1 && is_exclusive(raw.slave) == 1,
+		"others may open it");
+	t_check(is_exclusive(lines.master) == 0 && is_exclusive(lines.slave) == 0,
+		"others may not open another one");
 }
 
 static void make_ends(void)
@@ -185,6 +249,7 @@ static void check_ends(void)
 	t_check(poll_for(unopened.master, POLLIN, 0) == 0, "the slave has been opened");
 	t_check(open(ptsname(unopened.master), O_RDWR | O_NOCTTY) == -1 && errno == EIO,
 		"the slave is not locked");
+	t_check(poll_for(hung.slave, POLLIN, 0) & POLLHUP, "the slave is not hung up");
 	t_check(read(hung.slave, &c, 1) == 0, "the slave is not hung up: %m");
 	t_check(write(hung.slave, "x", 1) == -1 && errno == EIO, "the slave is not hung up: %m");
 }
@@ -198,6 +263,14 @@ static void make_held(void)
 	for (int i = 0; i < 200 && (poll_for(held.slave, POLLOUT, 0) & POLLOUT); i++)
 		(void)usleep(5000);
 	t_check(write(held.slave, "x", 1) == -1 && errno == EAGAIN, "the output is not stopped");
+	called = open_pair(1);
+	set(called.slave, IXON, 0);
+	PUTS(called.slave, "before");
+	t_sys(tcflow(called.slave, TCOOFF));
+	held_in = open_pair(1);
+	set(held_in.slave, 0, 0);
+	PUTS(held_in.master, "before");
+	t_sys(tcflow(held_in.master, TCOOFF));
 }
 
 static void check_held(void)
@@ -209,6 +282,19 @@ static void check_held(void)
 	t_check(poll_for(held.slave, POLLOUT, 2000) & POLLOUT, "the output does not go on");
 	PUTS(held.slave, "after");
 	EXPECT(held.master, "output that goes on", "after");
+	EXPECT(called.master, "output that was stopped by a call", "before");
+	PUTS(called.master, "\021");
+	t_check(!(poll_for(called.slave, POLLOUT, 50) & POLLOUT),
+		"output that was stopped by a call is not any more");
+	t_sys(tcflow(called.slave, TCOON));
+	PUTS(called.slave, "after");
+	EXPECT(called.master, "output that goes on by a call", "after");
+	EXPECT(held_in.slave, "stopped input", "before");
+	t_check(!(poll_for(held_in.master, POLLOUT, 0) & POLLOUT),
+		"the input is not stopped any more");
+	t_sys(tcflow(held_in.master, TCOON));
+	PUTS(held_in.master, "after");
+	EXPECT(held_in.slave, "input that goes on", "after");
 }
 
 /* ---- a session ---------------------------------------------------------------------------- */
@@ -291,7 +377,11 @@ static void disturb(void)
 	(void)!read(raw.slave, buf, sizeof(buf));
 	(void)!read(shut.master, buf, sizeof(buf));
 	t_sys(unlockpt(unopened.master));
+	t_sys(ioctl(raw.master, TIOCNXCL));
+	t_sys(ioctl(raw.slave, TIOCNXCL));
 	PUTS(held.master, "\021");
+	t_sys(tcflow(called.slave, TCOON));
+	t_sys(tcflow(held_in.master, TCOON));
 }
 
 int main(void)
@@ -302,12 +392,14 @@ int main(void)
 	p_start();
 	t_on_disturb(disturb);
 	make_lines();
+	make_echoed();
 	make_raw();
 	make_ends();
 	make_held();
 	leader = make_session();
 	t_ready();
 	check_lines();
+	check_echoed();
 	check_raw();
 	check_ends();
 	check_held();
