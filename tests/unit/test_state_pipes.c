@@ -230,19 +230,79 @@ static void test_tty_with_its_master_is_inside(void **state)
 	(void)close(slave);
 }
 
-/* Each devpts counts from 0, as in a container that has the user's terminal as standard input. */
-static void test_tty_with_the_number_of_another_is_outside(void **state)
+/* On the directory of the test. */
+static void mount_devpts(struct t_state *t)
 {
 	const char *options = "newinstance,ptmxmode=0666";
-	int inner, outer[64], n = 0, number = -1, want;
-	struct t_state *t = *state;
-	char path[64];
 
 	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
 	    mount("devpts", t->dir, "devpts", 0, options) < 0) {
 		print_message("no devpts of our own: %s\n", strerror(errno));
 		skip();
 	}
+}
+
+static int open_ptmx(struct t_state *t, int want)
+{
+	int number = -1, fd = open(t_path(t, "ptmx"), O_RDWR | O_NOCTTY | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(ioctl(fd, TIOCGPTN, &number), 0);
+	assert_int_equal(number, want);
+	return fd;
+}
+
+static char noted[128];
+
+static void take_note(struct ckpti_rebuild *rb, const char *text)
+{
+	(void)rb;
+	(void)snprintf(noted, sizeof(noted), "%s", text);
+}
+
+static void test_tty_has_its_number_again(void **state)
+{
+	struct t_state *t = *state;
+	int lower[3], number, fd;
+
+	mount_devpts(t);
+	for (int i = 0; i < 2; i++)
+		lower[i] = open_ptmx(t, i);
+	fd = open_ptmx(t, 2);
+	t_add(t, fd);
+	save_and_reload(t);
+	t_drop(t);
+	(void)close(fd);
+	t->rb.note = take_note;
+	(void)close(lower[0]);
+	noted[0] = 0;
+	restore(t);
+	assert_int_equal(ioctl(t_fd(t, 0), TIOCGPTN, &number), 0);
+	assert_int_equal(number, 2);
+	assert_string_equal(noted, "");
+	/* Those that stood for the lower ones are gone. */
+	lower[0] = open_ptmx(t, 0);
+	t_forget(t);
+	/* Somebody else has it. */
+	lower[2] = open_ptmx(t, 2);
+	restore(t);
+	assert_int_equal(ioctl(t_fd(t, 0), TIOCGPTN, &number), 0);
+	assert_int_equal(number, 3);
+	assert_string_equal(noted, "/dev/pts/2 is taken: that terminal is /dev/pts/3 now");
+	t_forget(t);
+	for (int i = 0; i < 3; i++)
+		(void)close(lower[i]);
+	assert_int_equal(umount2(t->dir, MNT_DETACH), 0);
+}
+
+/* Each devpts counts from 0, as in a container that has the user's terminal as standard input. */
+static void test_tty_with_the_number_of_another_is_outside(void **state)
+{
+	int inner, outer[64], n = 0, number = -1, want;
+	struct t_state *t = *state;
+	char path[64];
+
+	mount_devpts(t);
 	/* Until an inner one has the number of the outer one. */
 	outer[n] = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
 	assert_true(outer[n] >= 0);
@@ -509,6 +569,7 @@ int main(void)
 		T(test_pipe_that_leads_outside),
 		T(test_tty_under_a_higher_number_is_the_terminal),
 		T(test_tty_with_its_master_is_inside),
+		T(test_tty_has_its_number_again),
 		T(test_tty_with_the_number_of_another_is_outside),
 		T(test_tty_stays_stopped_where_nothing_can_be_taken),
 		T(test_fifo_is_made_again_with_its_data),
