@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Netlink sockets: port, groups, options, a packet filter; the kernel still answers.
+ * Netlink sockets: port, groups, options, flags, a packet filter; the kernel still answers.
  */
 #include <linux/filter.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 
 #include "fd.h"
 
@@ -55,6 +56,7 @@ int main(void)
 	struct sock_fprog prog = {.len = 1, .filter = code};
 	struct sockaddr_nl addr = {.nl_family = AF_NETLINK,
 				   .nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR};
+	struct timeval in = {3, 500000}, out = {4, 500000}, tv[2] = {0};
 	uint32_t port, groups[4] = {0};
 	socklen_t len = sizeof(int);
 	int v = 1;
@@ -70,7 +72,10 @@ int main(void)
 	events = t_sys(socket(AF_NETLINK, SOCK_DGRAM, NETLINK_KOBJECT_UEVENT));
 	t_sys(setsockopt(events, SOL_SOCKET, SO_ATTACH_FILTER, &prog, sizeof(prog)));
 	t_sys(setsockopt(events, SOL_SOCKET, SO_PASSCRED, &(int){1}, sizeof(int)));
-	fresh = t_sys(socket(AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG));
+	fresh = t_sys(socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK, NETLINK_SOCK_DIAG));
+	t_sys(setsockopt(fresh, SOL_SOCKET, SO_RCVBUF, &(int){70000}, sizeof(int)));
+	t_sys(setsockopt(fresh, SOL_SOCKET, SO_RCVTIMEO, &in, sizeof(in)));
+	t_sys(setsockopt(fresh, SOL_SOCKET, SO_SNDTIMEO, &out, sizeof(out)));
 	t_on_disturb(disturb);
 	t_ready();
 
@@ -91,6 +96,15 @@ int main(void)
 	len = 2;
 	t_sys(getsockopt(events, SOL_SOCKET, SO_GET_FILTER, after, &len));
 	t_check(len == 1 && memcmp(after, code, sizeof(code)) == 0, "the packet filter");
+	len = sizeof(v);
+	t_sys(getsockopt(fresh, SOL_SOCKET, SO_RCVBUF, &v, &len));
+	t_check(v == 2 * 70000, "SO_RCVBUF");
+	len = sizeof(tv[0]);
+	t_sys(getsockopt(fresh, SOL_SOCKET, SO_RCVTIMEO, &tv[0], &len));
+	t_sys(getsockopt(fresh, SOL_SOCKET, SO_SNDTIMEO, &tv[1], &len));
+	t_check(tv[0].tv_sec == 3 && tv[1].tv_sec == 4, "timeouts are %ld s and %ld s",
+		tv[0].tv_sec, tv[1].tv_sec);
+	t_check((get_flags(fresh) & O_NONBLOCK) && !(get_flags(route) & O_NONBLOCK), "O_NONBLOCK");
 	t_check(fcntl(route, F_GETFD) == FD_CLOEXEC, "close-on-exec is lost");
 	t_done();
 }

@@ -9,7 +9,7 @@
 
 #include "fd.h"
 
-static int status, stat_child, tasks, mounts, ep, by_name;
+static int status, stat_child, stat_thread, tasks, mounts, ep, by_name;
 
 /* The field "Name:" of a status file from its start on; 0 when it is not there. */
 static int field(int fd, const char *name)
@@ -40,6 +40,7 @@ int main(void)
 	t_start();
 	status = t_sys(open("/proc/self/status", O_RDONLY | O_CLOEXEC));
 	t_check(read(status, buf, 5) == 5 && memcmp(buf, "Name:", 5) == 0, "set-up");
+	stat_thread = t_sys(open("/proc/thread-self/stat", O_RDONLY));
 	tasks = t_sys(open("/proc/self/task", O_RDONLY | O_DIRECTORY));
 	by_name = t_sys(open("/proc/self", O_PATH | O_DIRECTORY));
 	mounts = t_sys(open("/proc/self/mountinfo", O_RDONLY));
@@ -61,8 +62,11 @@ int main(void)
 		found |= atoi(entry->d_name) == getpid();
 	t_check(found, "our own thread is missing");
 	t_check(faccessat(by_name, "status", F_OK, 0) == 0, "the directory");
+	t_check(get_flags(by_name) & O_PATH, "O_PATH is lost");
 	t_check(field(stat_child, "") == pid, "it is of %d, not of the child",
 		field(stat_child, ""));
+	t_check(field(stat_thread, "") == getpid(), "it is of %d, not of our thread",
+		field(stat_thread, ""));
 	t_check(read(mounts, buf, sizeof(buf)) == sizeof(buf), "the mounts");
 	t_check(epoll_ctl(ep, EPOLL_CTL_DEL, mounts, NULL) == 0, "the mounts are not watched");
 	child_must_pass(pid);
