@@ -120,6 +120,8 @@ static void add_objects(struct ckpti_image *img)
 	struct ckpti_r_obj_unix un2 = {.o = {.id = 13}, .type = 1, .peer = 12};
 	struct ckpti_r_obj_tcp tcp = {.o = {.id = 14}, .family = 2, .peer = 15, .linger = -1};
 	struct ckpti_r_obj_tcp tcp2 = {.o = {.id = 15}, .family = 2, .peer = 14, .nbytes = 1};
+	struct ckpti_r_obj_udp udp = {.o = {.id = 44}, .family = 2, .nbytes = 1};
+	struct ckpti_r_obj_netlink nl = {.o = {.id = 45}, .type = 3, .ngroups = 1};
 	struct ckpti_r_obj_ptm ptm = {.o = {.id = 116}, .nlines = 1, .nin = 2, .nout = 3};
 	struct ckpti_r_obj_pts pts = {.o = {.id = 117}, .master = 116};
 	struct ckpti_r_obj_pidfd pidfd = {.o = {.id = 40}, .pid = 42};
@@ -148,6 +150,8 @@ static void add_objects(struct ckpti_image *img)
 	add(img, CKPTI_R_OBJ_UNIX, FIXED(un2), NO_STR, NO_ARRAY);
 	add(img, CKPTI_R_OBJ_TCP, FIXED(tcp), NO_STR, NO_ARRAY);
 	add(img, CKPTI_R_OBJ_TCP, FIXED(tcp2), NO_STR, "x", 1, 1);
+	add(img, CKPTI_R_OBJ_UDP, FIXED(udp), STRS(none), "x", 1, 1);
+	add(img, CKPTI_R_OBJ_NETLINK, FIXED(nl), NO_STR, "\1\0\0\0", 1, 4);
 	add(img, CKPTI_R_OBJ_PTM, FIXED(ptm), STRS(path), "\2\0\0\0\1\0\0\0x\nabc", 1, 13);
 	add(img, CKPTI_R_OBJ_PTS, FIXED(pts), STRS(path), NO_ARRAY);
 	add(img, CKPTI_R_OBJ_PIDFD, FIXED(pidfd), NO_STR, NO_ARRAY);
