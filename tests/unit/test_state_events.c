@@ -4,6 +4,7 @@
  * program would read, from the original after saving and from the copy after restoring.
  */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -193,6 +194,7 @@ static void test_epoll_with_a_closed_number(void **state)
 	struct world *w = *state;
 	int fd = eventfd(0, 0), ep = epoll_create1(0), kept = dup(fd), other;
 	struct epoll_event ev = {.events = EPOLLIN, .data.u64 = 7};
+	eventfd_t value;
 
 	assert_int_equal(epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev), 0);
 	(void)close(fd);
@@ -206,6 +208,10 @@ static void test_epoll_with_a_closed_number(void **state)
 	assert_int_equal(eventfd_write(kept, 1), 0);
 	assert_int_equal(epoll_wait(ep, &ev, 1, 0), 1);
 	assert_int_equal(ev.data.u64, 7);
+	/* The number is still the other's. */
+	assert_int_equal(poll(&(struct pollfd){.fd = kept, .events = POLLIN}, 1, 0), 1);
+	assert_int_equal(eventfd_read(kept, &value), 0);
+	assert_int_equal(poll(&(struct pollfd){.fd = other, .events = POLLIN}, 1, 0), 1);
 }
 
 static void test_epoll_of_a_file_outside_is_refused(void **state)
