@@ -8,12 +8,15 @@
  * usage: mem_hot [direct]	direct: reads with O_DIRECT, too
  */
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -21,23 +24,28 @@
 #include "t.h"
 
 #define PAGE     4096UL
-#define NPAGES   4096UL /* 16 MiB */
-#define HUGE     512UL  /* pages of a huge page */
-#define NSPECIAL 16     /* pages whose mapping is taken apart */
+#define NPAGES   4096UL       /* 16 MiB */
+#define HUGE     512UL        /* pages of a huge page */
+#define NSPECIAL 16           /* pages whose mapping is taken apart */
+#define COLD     (16UL << 20) /* of each process: never changes */
 #define NPROCS   2
 #define NTHREADS 2
 #define WARM_UP  4000
+
+/* Linux 6.7, not in the headers of Debian 12: UFFD_FEATURE_WP_ASYNC. */
+#define WP_ASYNC (1ULL << 15)
 
 struct worker {
 	uint64_t seed;
 	_Atomic uint64_t done;
 	unsigned char *page; /* NPAGES, then NSPECIAL with gaps between */
 	unsigned char *special;
-	unsigned char *spare; /* address space for moves */
-	int file;             /* one page, to be read back */
-	int direct;           /* the same page for O_DIRECT, or -1 */
+	unsigned char *hidden; /* as special, readable only while it is written */
+	unsigned char *spare;  /* address space for moves */
+	int file;              /* one page, to be read back */
+	int direct;            /* the same page for O_DIRECT, or -1 */
 	uint64_t *buf;
-	uint64_t tag[NPAGES], special_tag[NSPECIAL]; /* of the model */
+	uint64_t tag[NPAGES], special_tag[NSPECIAL], hidden_tag[NSPECIAL]; /* of the model */
 };
 
 enum op {
@@ -50,6 +58,7 @@ enum op {
 	PROTECT,
 	MOVE,
 	REPLACE,
+	HIDE,
 	FORK,
 	NOPS
 };
@@ -88,12 +97,16 @@ static struct step step_of(const struct worker *w, uint64_t number)
 	       : dice < 3802 ? DROP_MANY
 	       : dice < 3900 ? PROTECT
 	       : dice < 4000 ? MOVE
-	       : dice < 4090 ? REPLACE
+	       : dice < 4040 ? REPLACE
+	       : dice < 4090 ? HIDE
 			     : FORK;
 	if (s.op == FORK && number % 16)
 		s.op = STORE;
 	if (s.op == PROTECT || s.op == MOVE || s.op == REPLACE)
 		s.page = where / 4 % NSPECIAL;
+	/* One half of these are soon left alone. */
+	if (s.op == HIDE)
+		s.page = where / 4 % (number < WARM_UP ? NSPECIAL : NSPECIAL / 2);
 	if (s.op == DROP_MANY)
 		s.page = where / 4 % (NPAGES / HUGE) * HUGE;
 	return s;
@@ -139,9 +152,10 @@ static void move_and_back(struct worker *w, unsigned char *page)
 static void carry_out(struct worker *w, uint64_t number)
 {
 	struct step s = step_of(w, number);
-	unsigned char *page = w->page + s.page * PAGE, *special;
+	unsigned char *page = w->page + s.page * PAGE, *special, *hidden;
 
 	special = w->special + (s.page % NSPECIAL) * 2 * PAGE;
+	hidden = w->hidden + (s.page % NSPECIAL) * 2 * PAGE;
 	pattern(w->buf, s.tag);
 	switch (s.op) {
 	case STORE:
@@ -176,6 +190,11 @@ static void carry_out(struct worker *w, uint64_t number)
 			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == special,
 			"mmap: %m");
 		break;
+	case HIDE:
+		t_sys(mprotect(hidden, PAGE, PROT_READ | PROT_WRITE));
+		pattern((uint64_t *)hidden, s.tag);
+		t_sys(mprotect(hidden, PAGE, PROT_NONE));
+		break;
 	case FORK:
 		by_child(page, s.tag);
 		break;
@@ -203,6 +222,9 @@ static void model(struct worker *w, uint64_t number)
 	case MOVE:
 		w->special_tag[s.page] = s.tag;
 		break;
+	case HIDE:
+		w->hidden_tag[s.page] = s.tag;
+		break;
 	case STORE:
 	case READ:
 	case WRITEV:
@@ -220,6 +242,7 @@ static void verify(struct worker *w, int who)
 
 	memset(w->tag, 0, sizeof(w->tag));
 	memset(w->special_tag, 0, sizeof(w->special_tag));
+	memset(w->hidden_tag, 0, sizeof(w->hidden_tag));
 	for (uint64_t i = 0; i < n; i++)
 		model(w, i);
 	for (unsigned long i = 0; i < NPAGES; i++) {
@@ -232,6 +255,11 @@ static void verify(struct worker *w, int who)
 		pattern(w->buf, w->special_tag[i]);
 		t_check(memcmp(w->special + i * 2 * PAGE, w->buf, PAGE) == 0,
 			"process %d: special page %lu is not that of operation %lu", who, i,
+			(unsigned long)n);
+		t_sys(mprotect(w->hidden + i * 2 * PAGE, PAGE, PROT_READ));
+		pattern(w->buf, w->hidden_tag[i]);
+		t_check(memcmp(w->hidden + i * 2 * PAGE, w->buf, PAGE) == 0,
+			"process %d: hidden page %lu is not that of operation %lu", who, i,
 			(unsigned long)n);
 	}
 }
@@ -262,8 +290,11 @@ static void set_up(struct worker *w, uint64_t seed)
 	w->page += -(uintptr_t)w->page & (HUGE * PAGE - 1);
 	t_sys(madvise(w->page, NPAGES / 2 * PAGE, MADV_HUGEPAGE));
 	w->special = room(2 * NSPECIAL * PAGE);
-	for (int i = 0; i < NSPECIAL; i++)
+	w->hidden = room(2 * NSPECIAL * PAGE);
+	for (int i = 0; i < NSPECIAL; i++) {
 		t_sys(munmap(w->special + (2 * i + 1) * PAGE, PAGE));
+		t_sys(munmap(w->hidden + (2 * i + 1) * PAGE, PAGE));
+	}
 	w->spare = room(PAGE);
 	w->buf = room(PAGE);
 	(void)snprintf(name, sizeof(name), "page-%lx", (unsigned long)seed);
@@ -274,8 +305,10 @@ static void set_up(struct worker *w, uint64_t seed)
 static void run(int who, uint64_t seed, int ready)
 {
 	pthread_t thread[NTHREADS];
+	unsigned char *cold = room(COLD);
 	char byte = 0;
 
+	t_fill(cold, COLD, seed);
 	for (int i = 0; i < NTHREADS; i++)
 		set_up(&worker[i], seed + (uint64_t)i);
 	for (int i = 0; i < NTHREADS; i++) {
@@ -294,11 +327,25 @@ static void run(int who, uint64_t seed, int ready)
 		t_check(pthread_join(thread[i], NULL) == 0, "join: %m");
 	for (int i = 0; i < NTHREADS; i++)
 		verify(&worker[i], who);
+	t_check(t_filled(cold, COLD, seed), "process %d: what never changes differs", who);
+}
+
+/* Can this kernel tell what is written to? */
+static int can_track(void)
+{
+	struct uffdio_api api = {.api = UFFD_API, .features = WP_ASYNC};
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | 1 /* UFFD_USER_MODE_ONLY */);
+	int can = fd >= 0 && ioctl(fd, UFFDIO_API, &api) == 0;
+
+	if (fd >= 0)
+		(void)close(fd);
+	return can;
 }
 
 int main(int argc, char **argv)
 {
 	static const char options[] = "--precopy=on";
+	char precopy[32];
 	pid_t pid[NPROCS];
 	int ready[2];
 	char byte;
@@ -307,6 +354,10 @@ int main(int argc, char **argv)
 	with_direct = argc > 1 && strcmp(argv[1], "direct") == 0;
 	stop = t_sys(mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
 	t_write_file(t_path("options"), options, strlen(options));
+	/* Nothing sees what a device writes. */
+	(void)snprintf(precopy, sizeof(precopy), "%lu",
+		       can_track() && !with_direct ? NPROCS * COLD : 0);
+	t_write_file(t_path("precopy"), precopy, strlen(precopy));
 	t_sys(pipe2(ready, O_CLOEXEC));
 	for (int i = 1; i < NPROCS; i++) {
 		pid[i] = t_sys(fork());
