@@ -58,6 +58,7 @@ int main(void)
 	unsigned char *sparse, *brk_end;
 
 	t_start();
+	t_write_file(t_path("large"), "", 0);
 	page = (size_t)sysconf(_SC_PAGESIZE);
 	map = t_sys(
 		mmap(NULL, 2 * SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));

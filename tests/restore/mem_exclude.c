@@ -32,6 +32,7 @@ int main(void)
 	t_fill(again, SIZE, t_token() + 1);
 	t_sys(ckpt_exclude(again, SIZE));
 	t_sys(ckpt_include(again, SIZE));
+	t_write_file(t_path("large"), "", 0);
 	t_on_disturb(disturb);
 	t_ready();
 	cut = t_sys(

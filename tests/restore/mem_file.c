@@ -62,6 +62,7 @@ int main(void)
 	hidden = map(t_path("hidden"), PROT_NONE, MAP_PRIVATE, t_token() + 5);
 	t_sys(unlink(t_path("hidden")));
 
+	t_write_file(t_path("large"), "", 0);
 	t_on_disturb(disturb);
 	t_ready();
 

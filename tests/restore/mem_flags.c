@@ -105,6 +105,7 @@ int main(void)
 	sealed = area(LEN);
 	t_fill(sealed, LEN, t_token() + 103);
 	has_seal = syscall(SYS_mseal, sealed, LEN, 0) == 0;
+	t_write_file(t_path("large"), "", 0);
 	t_on_disturb(disturb);
 	t_ready();
 

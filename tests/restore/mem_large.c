@@ -32,6 +32,7 @@ int main(void)
 	map = t_sys(mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
 	t_fill(map, SIZE, t_token());
 	sum(before);
+	t_write_file(t_path("large"), "", 0);
 	t_on_disturb(disturb);
 	t_ready();
 	sum(after);

@@ -3,10 +3,12 @@
  * Memory that a restart with --lazy maps from the image must behave as what the program has asked for,
  * anonymous memory: when it is given back, grown, moved, protected, forked, locked, and used by the kernel.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,6 +23,7 @@ enum {
 	HIDDEN,
 	LOCKED,
 	READ_INTO,
+	BY_CALL,
 	WRITTEN,
 	COUNT
 };
@@ -78,6 +81,17 @@ static void in_child(unsigned char *p)
 	t_check(t_filled(p, SIZE, t_token() + FORKED), "a child has changed our memory");
 }
 
+/* Nobody stands in front of this call: it may fail, but shows nothing of what follows in the image. */
+static void grow_by_call(unsigned char *p)
+{
+	long r = syscall(SYS_mremap, p, SIZE, 3 * SIZE, MREMAP_MAYMOVE, NULL);
+	unsigned char *q = r == -1 ? p : (unsigned char *)r;
+
+	t_check(r != -1 || errno == EFAULT, "a system call: %m");
+	t_check(t_filled(q, SIZE, t_token() + BY_CALL), "memory differs after a system call");
+	t_check(r == -1 || is_zero(q + SIZE, 2 * SIZE), "what a system call gives is not zero");
+}
+
 /* The kernel writes to it, and reads it. */
 static void by_kernel(unsigned char *p)
 {
@@ -118,5 +132,6 @@ int main(void)
 	if (mlock(map[LOCKED], 65536) == 0)
 		t_sys(munlock(map[LOCKED], 65536));
 	by_kernel(map[READ_INTO]);
+	grow_by_call(map[BY_CALL]);
 	t_done();
 }

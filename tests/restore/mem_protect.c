@@ -93,6 +93,7 @@ int main(void)
 	guards = madvise(guarded + 3 * PAGE, PAGE, MADV_GUARD_INSTALL) == 0;
 	if (guards)
 		t_sys(madvise(guarded + 12 * PAGE, 2 * PAGE, MADV_GUARD_INSTALL));
+	t_write_file(t_path("large"), "", 0);
 	t_on_disturb(disturb);
 	t_ready();
 

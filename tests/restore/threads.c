@@ -20,6 +20,9 @@
 
 #define MAX      1024
 #define ALT_SIZE (16 << 10)
+#define NDEEP    4 /* threads with so much on their stacks that a lazy restart maps it */
+#define DEEP     (200 << 10)
+#define FLAT     3000
 
 static __thread uint64_t tls[8];
 static __thread int alt_hits;
@@ -71,7 +74,8 @@ static void wait_here(int i)
 static void *body(void *arg)
 {
 	int i = (int)(intptr_t)arg;
-	unsigned char local[3000];
+	size_t size = i < NDEEP ? DEEP : FLAT;
+	unsigned char *local = __builtin_alloca(size);
 	char name[16], want[16];
 	sigset_t mask, now;
 	unsigned int cpu;
@@ -80,7 +84,7 @@ static void *body(void *arg)
 
 	tid_of[i] = (int)syscall(SYS_gettid);
 	t_fill(tls, sizeof(tls), t_token() + (uint64_t)i);
-	t_fill(local, sizeof(local), t_token() + (uint64_t)i + MAX);
+	t_fill(local, size, t_token() + (uint64_t)i + MAX);
 	(void)pthread_setspecific(key, &tls[i % 8]);
 	(void)snprintf(want, sizeof(want), "worker-%d", i);
 	(void)prctl(PR_SET_NAME, want);
@@ -96,8 +100,7 @@ static void *body(void *arg)
 
 	t_check(i % 4 == 0 || errno == 1000 + i || n > 64, "thread %d: errno is %d", i, errno);
 	t_check(t_filled(tls, sizeof(tls), t_token() + (uint64_t)i), "thread %d: TLS", i);
-	t_check(t_filled(local, sizeof(local), t_token() + (uint64_t)i + MAX), "thread %d: stack",
-		i);
+	t_check(t_filled(local, size, t_token() + (uint64_t)i + MAX), "thread %d: stack", i);
 	t_check(pthread_getspecific(key) == &tls[i % 8], "thread %d: pthread_getspecific", i);
 	t_check(pthread_equal(pthread_self(), thread[i]), "thread %d: pthread_self", i);
 	t_check((int)syscall(SYS_gettid) == tid_of[i], "thread %d: tid %d, was %d", i,
@@ -141,14 +144,16 @@ int main(int argc, char **argv)
 	t_sys(pipe(wake));
 	(void)pthread_key_create(&key, NULL);
 	(void)pthread_attr_init(&attr);
-	(void)pthread_attr_setstacksize(&attr, 128 << 10);
 	(void)prctl(PR_SET_NAME, "leader");
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < n; i++) {
+		(void)pthread_attr_setstacksize(&attr, (128 << 10) + (i < NDEEP ? DEEP : 0));
 		t_check(pthread_create(&thread[i], &attr, body, (void *)(intptr_t)i) == 0,
 			"pthread_create %d", i);
+	}
 	while (atomic_load(&standing) < n)
 		t_sleep_ms(1);
 	t_sleep_ms(50); /* until they wait */
+	t_write_file(t_path("large"), "", 0);
 	t_ready();
 
 	atomic_store(&go, 1);
