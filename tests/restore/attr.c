@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What only its owner can ask the kernel: priority of input and output, NUMA policies of threads and of
- * memory, mitigations, KEEPCAPS, the coredump filter.  Two threads with different ones.
+ * memory, mitigations, KEEPCAPS, the time stamp counter, what happens at bad memory, the coredump filter.
+ * Two threads with different ones.
  *
  * usage: attr [mdwe]                     also PR_SET_MDWE, which nobody can bring an agent into
  */
@@ -25,8 +26,8 @@
 #define LEN (16UL * 4096)
 
 struct own {
-	long ioprio, keepcaps;
-	int mode;
+	long ioprio, keepcaps, mce_kill;
+	int mode, tsc;
 	unsigned long node[16];
 	long spec[3];
 };
@@ -50,6 +51,8 @@ static void look(struct own *o)
 	o->ioprio = t_sys(syscall(SYS_ioprio_get, 1, 0));
 	o->mode = policy(NULL, o->node);
 	o->keepcaps = prctl(PR_GET_KEEPCAPS);
+	o->mce_kill = prctl(PR_MCE_KILL_GET, 0, 0, 0, 0);
+	t_sys(prctl(PR_GET_TSC, &o->tsc));
 	for (int i = 0; i < 3; i++)
 		o->spec[i] = prctl(PR_GET_SPECULATION_CTRL, i, 0, 0, 0);
 }
@@ -66,30 +69,38 @@ static void compare(const struct own *then, const char *who)
 		now.mode, now.node[0]);
 	t_check(now.keepcaps == then->keepcaps, "%s: KEEPCAPS was %ld, is %ld", who, then->keepcaps,
 		now.keepcaps);
+	t_check(now.mce_kill == then->mce_kill, "%s: MCE_KILL was %ld, is %ld", who, then->mce_kill,
+		now.mce_kill);
+	t_check(now.tsc == then->tsc, "%s: TSC was %d, is %d", who, then->tsc, now.tsc);
 	for (int i = 0; i < 3; i++)
 		t_check(now.spec[i] == then->spec[i], "%s: speculation %d was %#lx, is %#lx", who,
 			i, then->spec[i], now.spec[i]);
 }
 
-static void set_up(int class_and_level, int mode)
+static void set_up(int class_and_level, int mode, int mce_kill)
 {
 	unsigned long node = 1;
 
 	t_sys(syscall(SYS_ioprio_set, 1, 0, class_and_level));
 	if (syscall(SYS_set_mempolicy, mode, &node, 64UL) < 0)
 		t_check(errno == ENOSYS, "set_mempolicy: %m");
+	/* Not every kernel knows of bad memory. */
+	(void)prctl(PR_MCE_KILL, PR_MCE_KILL_SET, mce_kill, 0, 0);
 }
 
 static void *second(void *arg)
 {
 	struct own then;
 
-	set_up(3 << 13, MPOL_BIND); /* idle */
+	set_up(3 << 13, MPOL_BIND, PR_MCE_KILL_EARLY); /* idle */
+	/* From here on to the end this thread must not ask for the time. */
+	t_sys(prctl(PR_SET_TSC, PR_TSC_SIGSEGV));
 	(void)prctl(PR_SET_SPECULATION_CTRL, PR_SPEC_STORE_BYPASS, PR_SPEC_DISABLE, 0, 0);
 	look(&then);
 	(void)pthread_barrier_wait(&together);
 	(void)pthread_barrier_wait(&together);
 	compare(&then, "the second thread");
+	t_sys(prctl(PR_SET_TSC, PR_TSC_ENABLE));
 	return arg;
 }
 
@@ -122,7 +133,7 @@ int main(int argc, char **argv)
 	plain = t_sys(mmap(NULL, LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
 	(void)pthread_barrier_init(&together, NULL, 2);
 	t_check(pthread_create(&thread, NULL, second, NULL) == 0, "no thread");
-	set_up((2 << 13) | (int)(t_token() % 7), MPOL_PREFERRED);
+	set_up((2 << 13) | (int)(t_token() % 7), MPOL_PREFERRED, PR_MCE_KILL_LATE);
 	t_sys(prctl(PR_SET_KEEPCAPS, 1));
 	filter("0x6f", filter_then, sizeof(filter_then));
 	if (mdwe)
