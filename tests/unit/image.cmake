@@ -7,7 +7,7 @@ ckpt_unit_test(store_reuse SOURCES test_store_reuse.c store_pages.c store_fixtur
   TIMEOUT 120)
 ckpt_unit_test(store_crash SOURCES test_store_crash.c store_pages.c store_fixture.c image_sample.c
   TIMEOUT 120
-  WRAP write pwrite fsync ftruncate renameat unlinkat mkdirat)
+  WRAP write pwrite pread fsync ftruncate renameat unlinkat mkdirat)
 
 # Made tests/data/image-v1.ckpt; see there.
 add_executable(make_golden_image EXCLUDE_FROM_ALL make_golden_image.c image_sample.c)

@@ -32,11 +32,11 @@ void pages_change(struct pages *p, unsigned i)
 	p->value[i] = next_value++;
 }
 
-/* Most of a page is the same in all of them: only whole comparisons tell. */
+/* Most of a page is the same in all of them: only whole comparisons tell.  Pages of one value are equal. */
 static void fill(const struct pages *p, uint8_t *buf)
 {
 	for (uint64_t at = 0; at < p->size; at++)
-		buf[at] = (uint8_t)(at % 253);
+		buf[at] = (uint8_t)(at % PAGE % 253);
 	for (unsigned i = 0; (uint64_t)i * PAGE < p->size; i++) {
 		uint64_t at = (uint64_t)i * PAGE + p->value[i] % 1021 * 4;
 

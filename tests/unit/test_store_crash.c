@@ -32,6 +32,7 @@ static volatile unsigned calls;
 static volatile unsigned die_at;
 static volatile unsigned fail_at;
 static volatile int fail_with;
+static volatile off_t unreadable = -1; /* a byte of every file that is open for reading only */
 
 /* Counts a call; true when it is to fail. */
 static int strike(void)
@@ -61,6 +62,19 @@ int __real_mkdirat(int fd, const char *name, mode_t mode);
 int __wrap_mkdirat(int fd, const char *name, mode_t mode);
 ssize_t __real_pwrite(int fd, const void *buf, size_t len, off_t off);
 ssize_t __wrap_pwrite(int fd, const void *buf, size_t len, off_t off);
+
+ssize_t __real_pread(int fd, void *buf, size_t len, off_t off);
+ssize_t __wrap_pread(int fd, void *buf, size_t len, off_t off);
+
+ssize_t __wrap_pread(int fd, void *buf, size_t len, off_t off)
+{
+	if (off <= unreadable && unreadable < off + (off_t)len &&
+	    (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY) {
+		errno = EIO;
+		return -1;
+	}
+	return __real_pread(fd, buf, len, off);
+}
 
 ssize_t __wrap_write(int fd, const void *buf, size_t len)
 {
@@ -286,7 +300,7 @@ static void test_store_sharing_write_fails_anywhere(void **state)
 {
 	static struct pages good, p;
 	struct scratch *s = *state;
-	unsigned n, total, failures = 0;
+	unsigned n, total, generations, failures = 0;
 	struct ckpti_reused got;
 	struct ckpti_err err;
 	int r;
@@ -299,18 +313,108 @@ static void test_store_sharing_write_fails_anywhere(void **state)
 	total = calls;
 	for (n = 1; n <= total; n++) {
 		pages_change(&p, n * 5 % 768);
+		generations = count_files(s, "gen-");
 		calls = 0;
 		fail_with = n % 2 ? ENOSPC : EIO;
 		fail_at = n;
 		r = pages_write(s->dir, &p, 1, &got, &err);
 		fail_at = 0;
-		if (r == 0)
+		if (r == 0) {
 			good = p;
-		else
+		} else {
 			failures++;
+			/* What is reported as failed is not there. */
+			assert_int_equal(count_files(s, "gen-"), generations);
+		}
 		ok(pages_check(s->dir, 0, &good, &err), &err);
 	}
 	assert_true(failures >= 5);
+}
+
+static unsigned named_files(const char *dir)
+{
+	struct ckpti_store *st = NULL;
+	struct ckpti_image img;
+	struct ckpti_err err;
+	struct ckpti_view v;
+	size_t pos = 0;
+	unsigned n = 0;
+
+	ckpti_image_init(&img);
+	ok(ckpti_store_open_read(dir, &st, &err), &err);
+	ok(ckpti_store_load(st, 0, &img, &err), &err);
+	while (ckpti_image_next(&img, &pos, &v))
+		n += v.type == CKPTI_R_DATAFILE;
+	ckpti_image_free(&img);
+	ckpti_store_close(st);
+	return n;
+}
+
+/* One write for each of its calls, which fails so; how many have made a generation that stands alone. */
+static unsigned failing_writes(struct scratch *s, int error)
+{
+	static struct pages good, p;
+	unsigned total = 1, alone = 0;
+	struct ckpti_reused got;
+	struct ckpti_err err;
+	int r;
+
+	pages_init(&p, 3U << 20);
+	ok(pages_write(s->dir, &p, 1, &got, &err), &err);
+	good = p;
+	for (unsigned n = 0; n <= total; n++) {
+		pages_change(&p, 5);
+		calls = 0;
+		fail_with = error;
+		fail_at = n;
+		r = pages_write(s->dir, &p, 1, &got, &err);
+		fail_at = 0;
+		assert_true(r == 0 || r == -error);
+		assert_true((r == 0) == (err.code == 0));
+		if (n == 0) {
+			assert_int_equal(got.stored, 4096);
+			total = calls;
+		}
+		if (r == 0)
+			good = p;
+		if (r == 0 && !got.reused) {
+			alone++;
+			assert_int_equal(named_files(s->dir), 2);
+		}
+		ok(pages_check(s->dir, 0, &good, &err), &err);
+		assert_true(count_files(s, "data-") < 8);
+	}
+	return alone;
+}
+
+/* What stands alone is there already when there is no room for what has changed.  Only that is no failure. */
+static void test_store_no_room_to_share(void **state)
+{
+	assert_true(failing_writes(*state, ENOSPC) >= 1);
+	assert_true(failing_writes(*state, EDQUOT) >= 1);
+	assert_int_equal(failing_writes(*state, EIO), 0);
+}
+
+/* What cannot be read of the last generation is stored anew, also when the piece before it is the same. */
+static void test_store_unreadable_is_not_shared(void **state)
+{
+	enum {
+		PIECE = 64
+	}; /* pages that are compared at a time */
+	static struct pages p;
+	struct scratch *s = *state;
+	struct ckpti_reused got;
+	struct ckpti_err err;
+
+	pages_init(&p, 3U << 20);
+	for (unsigned i = 0; i < PIECE; i++)
+		p.value[PIECE + i] = p.value[i];
+	ok(pages_write(s->dir, &p, 1, &got, &err), &err);
+	unreadable = (PIECE + 7) * 4096;
+	ok(pages_write(s->dir, &p, 1, &got, &err), &err);
+	unreadable = -1;
+	assert_int_equal(got.stored, PIECE * 4096);
+	ok(pages_check(s->dir, 0, &p, &err), &err);
 }
 
 static void test_store_full_disk(void **state)
@@ -351,6 +455,8 @@ int main(void)
 		TEST(test_store_next_write_fails_anywhere),
 		TEST(test_store_sharing_write_killed_anywhere),
 		TEST(test_store_sharing_write_fails_anywhere),
+		TEST(test_store_no_room_to_share),
+		TEST(test_store_unreadable_is_not_shared),
 		TEST(test_store_full_disk),
 	};
 

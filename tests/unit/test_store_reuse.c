@@ -98,6 +98,14 @@ static void test_reuse_little_is_not_worth_it(void **state)
 	ok(pages_write(s->dir, &p, 1, &got, &err), &err);
 	assert_int_equal(got.reused, 0);
 	ok(pages_check(s->dir, 0, &p, &err), &err);
+
+	/* Also when that is because the file has grown. */
+	pages_init(&p, 3 * MIB / 2);
+	ok(pages_write(s->dir, &p, 1, &got, &err), &err);
+	p.size = 4 * MIB;
+	ok(pages_write(s->dir, &p, 1, &got, &err), &err);
+	assert_int_equal(got.reused, 0);
+	ok(pages_check(s->dir, 0, &p, &err), &err);
 }
 
 /* The hash that the last generation has for its bytes says nothing about what lies in the file now. */
@@ -168,6 +176,31 @@ static void test_reuse_linked_copy_stays(void **state)
 	}
 }
 
+/* A writer that was killed has removed a generation, and its files not yet: a copy may still need them. */
+static void test_reuse_linked_spare_stays(void **state)
+{
+	struct scratch *s = *state, copy = *s;
+	char command[3 * PATH_MAX];
+	struct ckpti_reused got;
+	struct ckpti_err err;
+	struct pages p, old;
+
+	pages_init(&old, 3 * MIB);
+	ok(pages_write(s->dir, &old, 2, &got, &err), &err);
+	pages_init(&p, 3 * MIB);
+	ok(pages_write(s->dir, &p, 2, &got, &err), &err);
+	assert_int_equal(got.reused, 0);
+	(void)snprintf(copy.dir, sizeof(copy.dir), "%.3000s/copy", s->root);
+	(void)snprintf(command, sizeof(command), "cp -al '%s' '%s'", s->dir, copy.dir);
+	assert_int_equal(system(command), 0);
+	assert_int_equal(unlink(in_dir(s, "gen-00000001")), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		pages_init(&p, 3 * MIB);
+		ok(pages_write(s->dir, &p, 2, &got, &err), &err);
+		ok(pages_check(copy.dir, 1, &old, &err), &err);
+	}
+}
+
 /* Many generations with changes here and there: those that are kept are what they were, and neither files
  * nor bytes grow without end. */
 static void test_reuse_chain(void **state)
@@ -212,6 +245,7 @@ int main(void)
 		TEST(test_reuse_damage_is_not_handed_on),
 		TEST(test_reuse_sizes),
 		TEST(test_reuse_linked_copy_stays),
+		TEST(test_reuse_linked_spare_stays),
 		TEST(test_reuse_chain),
 	};
 
