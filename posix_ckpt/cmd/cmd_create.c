@@ -119,7 +119,8 @@ static void report(const struct ckpti_cmd_opts *o, const struct ckpti_create_res
 				 .nthreads = res->nthreads,
 				 .mem_bytes = res->mem_bytes,
 				 .stored_bytes = res->stored_bytes,
-				 .stop_ns = res->stop_ns};
+				 .stop_ns = res->stop_ns,
+				 .reused_bytes = res->reused_bytes};
 
 	ckpti_report_result(o, &r);
 }

@@ -253,6 +253,7 @@ static void add_results(struct job *j)
 		j->res->nthreads += t->nthreads;
 		j->res->mem_bytes += t->mem_bytes;
 		j->res->stored_bytes += t->stored_bytes;
+		j->res->reused_bytes += t->reused_bytes;
 		if (t->stop_ns > j->res->stop_ns)
 			j->res->stop_ns = t->stop_ns;
 	}

@@ -40,6 +40,7 @@ struct ckpti_result {
 	uint64_t stop_ns; /* the application stood still for so long */
 	char object[128]; /* as in struct ckpti_err */
 	char text[384];
+	uint64_t reused_bytes; /* that earlier generations have stored */
 };
 
 #endif
