@@ -309,18 +309,28 @@ static void on_signal(int signo)
 		hangups++;
 }
 
+static unsigned device_of(int tty)
+{
+	unsigned device = 0;
+
+	t_sys(ioctl(tty, TIOCGDEV, &device));
+	return device;
+}
+
 /* In the foreground: it is asked by key. */
 static void run_job(void)
 {
-	int tty;
+	int tty, old = t_sys(open("/dev/tty", O_RDWR));
 
 	(void)signal(SIGINT, on_signal);
 	(void)signal(SIGHUP, on_signal);
 	p_live_through(1, 0);
 	tty = t_sys(open("/dev/tty", O_RDWR));
 	t_check(tcgetpgrp(tty) == getpgrp(), "the job is not in the foreground");
+	t_check(device_of(old) == device_of(tty) && tcgetsid(old) == getsid(0),
+		"what was opened as /dev/tty is another terminal");
 	t_check(!interrupts && !hangups, "signals came from nowhere");
-	PUTS(tty, "key?");
+	PUTS(old, "key?");
 	for (int i = 0; i < 500 && !interrupts; i++)
 		(void)usleep(10000);
 	t_check(interrupts == 1, "the interrupt key does nothing");
