@@ -3,11 +3,13 @@
  * Huge pages of hugetlbfs, private and anonymous: content, kind and size of the pages, what was never
  * touched, a piece without rights.
  */
+#include <errno.h>
 #include <linux/mman.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "t.h"
 
@@ -83,6 +85,8 @@ int main(void)
 		smaps(map, "Private_Hugetlb:"));
 	t_check(t_filled(map, HUGE, t_token()), "the first page differs");
 	t_check(map[HUGE] == 0 && map[2 * HUGE - 1] == 0, "what was never touched is not zero");
+	t_check(access((char *)map + 2 * HUGE, F_OK) < 0 && errno == EFAULT,
+		"the last page can be read: %m");
 	t_sys(mprotect(map + 2 * HUGE, HUGE, PROT_READ | PROT_WRITE));
 	t_check(t_filled(map + 2 * HUGE, 5000, t_token() + 1) && map[2 * HUGE + 5000] == 0,
 		"the last page differs");

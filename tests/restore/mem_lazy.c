@@ -121,6 +121,8 @@ int main(void)
 	t_write_file(t_path("large"), "", 0);
 	t_on_disturb(disturb);
 	t_ready();
+	t_check(access((char *)map[HIDDEN], F_OK) < 0 && errno == EFAULT,
+		"what is hidden can be read: %m");
 	t_sys(mprotect(map[HIDDEN], SIZE, PROT_READ));
 	for (int i = COUNT - 1; i >= 0; i--)
 		t_check(t_filled(map[i], SIZE, t_token() + (uint64_t)i), "mapping %d differs", i);
