@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,6 +25,7 @@ enum {
 	LOCKED,
 	READ_INTO,
 	BY_CALL,
+	ARGUMENTS,
 	WRITTEN,
 	COUNT
 };
@@ -92,6 +94,30 @@ static void grow_by_call(unsigned char *p)
 	t_check(r == -1 || is_zero(q + SIZE, 2 * SIZE), "what a system call gives is not zero");
 }
 
+/* The program's arguments are here now: the kernel shows them to others where memory is anonymous only. */
+static void show_arguments(const unsigned char *p, size_t n)
+{
+	struct prctl_mm_map mm = {.brk = (uintptr_t)sbrk(0), .exe_fd = (uint32_t)-1};
+	uint64_t field[52] = {0}; /* by the numbers of proc(5) */
+	char text[1024] = "", *at;
+
+	(void)t_read_file("/proc/self/stat", text, sizeof(text) - 1);
+	at = strrchr(text, ')') + 4;
+	for (int i = 4; i < 52; i++)
+		field[i] = strtoull(at, &at, 10);
+	mm.start_code = field[26];
+	mm.end_code = field[27];
+	mm.start_stack = field[28];
+	mm.start_data = field[45];
+	mm.end_data = field[46];
+	mm.start_brk = field[47];
+	mm.arg_start = (uintptr_t)p;
+	mm.arg_end = mm.arg_start + n;
+	mm.env_start = field[50];
+	mm.env_end = field[51];
+	t_sys(prctl(PR_SET_MM, PR_SET_MM_MAP, &mm, sizeof(mm), 0));
+}
+
 /* The kernel writes to it, and reads it. */
 static void by_kernel(unsigned char *p)
 {
@@ -106,6 +132,8 @@ static void by_kernel(unsigned char *p)
 
 int main(void)
 {
+	unsigned char shown[64];
+
 	t_start();
 	for (int i = 0; i < COUNT; i++) {
 		/* Not one behind the other, so that each is a mapping of its own. */
@@ -114,6 +142,8 @@ int main(void)
 		t_sys(mprotect(map[i], SIZE, PROT_READ | PROT_WRITE));
 		t_fill(map[i], SIZE, t_token() + (uint64_t)i);
 	}
+	/* Not its end, which a lazy restart never maps. */
+	show_arguments(map[ARGUMENTS] + SIZE / 2, sizeof(shown));
 	block = malloc(SIZE);
 	t_check(block, "no memory");
 	t_fill(block, SIZE, t_token() + COUNT);
@@ -124,6 +154,9 @@ int main(void)
 	t_check(access((char *)map[HIDDEN], F_OK) < 0 && errno == EFAULT,
 		"what is hidden can be read: %m");
 	t_sys(mprotect(map[HIDDEN], SIZE, PROT_READ));
+	t_check(t_read_file("/proc/self/cmdline", shown, sizeof(shown)) == sizeof(shown) &&
+			memcmp(shown, map[ARGUMENTS] + SIZE / 2, sizeof(shown)) == 0,
+		"the arguments cannot be seen");
 	for (int i = COUNT - 1; i >= 0; i--)
 		t_check(t_filled(map[i], SIZE, t_token() + (uint64_t)i), "mapping %d differs", i);
 	/* Only our copy changes. */
